@@ -1,0 +1,39 @@
+/**
+ * Why a task ended as it did: one taxonomy for the Job's annotation, Events, webhooks, poison copies and metrics, each with a line for the
+ * person who reads it.
+ */
+export const HINTS = {
+  Completed: 'Nothing to do.',
+  TaskFailed: "The task itself failed: read its message and the pod's log (kubectl logs job/NAME).",
+  TaskTimedOut: 'The task ran longer than it may: raise timeoutSeconds of its type, or give it less work.',
+  OutOfMemory: 'The container was killed, most likely for memory: raise resources.memory of its type.',
+  ImagePull: 'The image could not be pulled: check its name and tag, and runner.imagePullSecrets.',
+  InvalidImage: 'The image reference is not valid: correct image of its type.',
+  ContainerConfig:
+    'The container could not be made: check that the Secrets and ConfigMaps it names exist, and that its image need not run as root.',
+  Unschedulable: 'No node had room: add nodes, or lower resources of its type.',
+  QuotaExceeded: "The namespace's quota is used up: raise it, or lower limits.maxRunning.",
+  Evicted: 'The node ran short and put the pod out: set resources.ephemeralStorage, or use larger nodes.',
+  NodeLost: "The pod's node went away: look at the nodes' health.",
+  InvalidSpec: "The API server refuses the Job as rendered: correct the task type's settings.",
+  Malformed: 'The message is not a task: correct the producer. The original text is in the poison queue.',
+  UnknownTaskType: 'No task type of that name is configured: add it under taskTypes, or name a type default.',
+  RedeliveredTooOften:
+    "The message was received again and again without becoming a Job: it may be what ends the operator. Look at the operator's log before putting it back.",
+  BackendError: 'The engine that runs tasks reported an error: see the message.',
+} as const;
+
+/** A reason from the taxonomy. */
+export type Category = keyof typeof HINTS;
+
+/** A category with what happened in this case and what to do about it. */
+export interface Diagnosis {
+  readonly category: Category;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** A diagnosis with the hint that belongs to its category. */
+export function diagnose(category: Category, message: string): Diagnosis {
+  return { category, message, hint: HINTS[category] };
+}

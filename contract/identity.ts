@@ -1,0 +1,137 @@
+/**
+ * Names, labels and annotations: how a message, its Job and its installation recognise each other. The name function is frozen by golden
+ * files: a release that names a message differently would start its task a second time.
+ */
+import { createHash } from 'node:crypto';
+
+/** Where a message stands. The account's name, never a URL: a URL changes with its SAS. */
+export interface MessageRef {
+  readonly account: string;
+  readonly queue: string;
+  readonly messageId: string;
+}
+
+/** Labels that Slipway sets on Jobs and pods, beside the recommended `app.kubernetes.io/*`. */
+export const LABEL = {
+  name: 'app.kubernetes.io/name',
+  instance: 'app.kubernetes.io/instance',
+  component: 'app.kubernetes.io/component',
+  managedBy: 'app.kubernetes.io/managed-by',
+  client: 'slipway.dev/client',
+  taskType: 'slipway.dev/task-type',
+  taskId: 'slipway.dev/task-id',
+  queue: 'slipway.dev/queue',
+  backend: 'slipway.dev/backend',
+  state: 'slipway.dev/state',
+  installation: 'slipway.dev/installation',
+} as const;
+
+/** Values of `LABEL.state`. */
+export const STATE = { active: 'active', settled: 'settled' } as const;
+
+/** Annotations that Slipway sets on a Job. Times are ISO 8601 in UTC. */
+export const ANNOTATION = {
+  account: 'slipway.dev/account',
+  /** The raw queue name: a label value may be cut. */
+  queue: 'slipway.dev/queue',
+  client: 'slipway.dev/client',
+  messageId: 'slipway.dev/message-id',
+  popReceipt: 'slipway.dev/pop-receipt',
+  leaseUntil: 'slipway.dev/lease-until',
+  leaseLost: 'slipway.dev/lease-lost',
+  expiresOn: 'slipway.dev/expires-on',
+  insertedOn: 'slipway.dev/inserted-on',
+  dequeueCount: 'slipway.dev/dequeue-count',
+  encoding: 'slipway.dev/encoding',
+  webhookUrl: 'slipway.dev/webhook-url',
+  webhookMode: 'slipway.dev/webhook-mode',
+  webhookState: 'slipway.dev/webhook-state',
+  configHash: 'slipway.dev/config-hash',
+  outcome: 'slipway.dev/outcome',
+  poisoned: 'slipway.dev/poisoned',
+  settled: 'slipway.dev/settled',
+} as const;
+
+/** Annotations of the pod, which the container reads by fieldRef: plain env values would be expanded by Kubernetes. */
+export const POD_ANNOTATION = {
+  taskData: 'slipway.dev/task-data',
+  taskId: 'slipway.dev/task-id',
+  taskType: 'slipway.dev/task-type',
+} as const;
+
+/** `app.kubernetes.io/managed-by`: the watch selects by it, not by release, so that a release installed anew adopts what runs. */
+export const MANAGED_BY = 'slipway';
+/** The container of the pod that runs the task; its exit code and termination message count, no other's. */
+export const TASK_CONTAINER = 'task';
+
+/** The longest client name whose poison queue, `{client}-tasks-poison`, fits into the 63 characters of a queue name. */
+export const MAX_CLIENT_LENGTH = 50;
+
+/**
+ * The name of a message's Job (and, on ACI, container group): `<client>-<type>-<hash>`, at most 52 characters, a DNS label.
+ *
+ * A function of account, queue and message id alone as far as uniqueness goes; client and type are there for people.
+ *
+ * @param taskType the raw `task_type` of the message, '' when it has none
+ */
+export function jobName(ref: MessageRef, taskType: string): string {
+  const hash = base32(createHash('sha256').update(`${ref.account}\n${ref.queue}\n${ref.messageId}`).digest()).slice(
+    0,
+    12,
+  );
+  return [readable(clientOf(ref.queue) ?? ref.queue, 'queue'), readable(taskType, 'task'), hash].join('-');
+}
+
+/** The client of a queue named `{client}-tasks`; undefined for a queue named otherwise, whose client the configuration must give. */
+export function clientOf(queue: string): string | undefined {
+  return /^(.+)-tasks$/.exec(queue)?.[1];
+}
+
+/** The poison queue of a task queue: Azure Functions' convention. */
+export function poisonQueueOf(queue: string): string {
+  return `${queue}-poison`;
+}
+
+/**
+ * An installation's identity: 12 characters from account, release namespace and the configured suffix. It does not depend on the
+ * release's name and needs no cluster-wide right.
+ */
+export function installationId(account: string, namespace: string, suffix: string): string {
+  return base32(createHash('sha256').update(`${account}\n${namespace}\n${suffix}`).digest()).slice(0, 12);
+}
+
+/**
+ * A label value for any text: itself when it is a valid one, else its valid characters and a hash of the whole, at most 63 characters.
+ */
+export function labelValue(text: string): string {
+  if (/^([a-z0-9]([a-z0-9._-]*[a-z0-9])?)?$/i.test(text) && text.length <= 63) return text;
+  const hash = base32(createHash('sha256').update(text).digest()).slice(0, 8);
+  const kept = text
+    .replace(/[^a-z0-9._-]+/gi, '-')
+    .slice(0, 54)
+    .replace(/^[^a-z0-9]+|[^a-z0-9]+$/gi, '');
+  return kept === '' ? hash : `${kept}-${hash}`;
+}
+
+function readable(text: string, fallback: string): string {
+  const kept = text
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .slice(0, 16)
+    .replace(/^-+|-+$/g, '');
+  return kept === '' ? fallback : kept;
+}
+
+// Lower-case RFC 4648 alphabet: valid in DNS labels.
+const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567';
+
+function base32(bytes: Uint8Array): string {
+  let text = '';
+  let bits = 0;
+  let value = 0;
+  for (const byte of bytes) {
+    value = ((value << 8) | byte) & 0xffff;
+    for (bits += 8; bits >= 5; bits -= 5) text += ALPHABET[(value >> (bits - 5)) & 31];
+  }
+  return text;
+}

@@ -1,0 +1,85 @@
+/** What the operator promises a task's container, and what the container may say when it ends. */
+import { z } from 'zod';
+
+/** Environment that every task container gets. A worker image that knows only TASK_DATA runs unchanged. */
+export const RUNNER_ENV = {
+  taskData: 'TASK_DATA',
+  taskId: 'TASK_ID',
+  taskType: 'TASK_TYPE',
+  clientId: 'CLIENT_ID',
+  /** Seconds. */
+  taskTimeout: 'WORKER_TASK_TIMEOUT',
+  maxAttempts: 'TASK_MAX_ATTEMPTS',
+  /** The part of `webhook-id` that both senders share: `webhookId(this, status)`. */
+  webhookId: 'SLIPWAY_WEBHOOK_ID',
+  webhookFormat: 'SLIPWAY_WEBHOOK_FORMAT',
+  webhookAllow: 'SLIPWAY_WEBHOOK_ALLOW',
+  webhookSecret: 'SLIPWAY_WEBHOOK_SECRET',
+} as const;
+
+/** Exit codes with a meaning. Any other code is a failed attempt. */
+export const EXIT = {
+  done: 0,
+  failed: 1,
+  /** EX_DATAERR: bad data; no attempt can help. */
+  badData: 65,
+  /** EX_TEMPFAIL: counts as an attempt; only its diagnosis differs. */
+  temporary: 75,
+  /** EX_CONFIG: bad configuration; no attempt can help. */
+  badConfig: 78,
+  /** 128 + SIGTERM: stopped from outside before it was done; nothing was reported. */
+  terminated: 143,
+} as const;
+
+/** Exit codes after which Kubernetes starts no further attempt. */
+export const PERMANENT_EXITS: readonly number[] = [EXIT.badData, EXIT.badConfig];
+
+/** Where Kubernetes reads a container's termination message. */
+export const TERMINATION_LOG = '/dev/termination-log';
+/** Names another file for it, where there is no container: a task that runs as a child process. */
+export const TERMINATION_LOG_ENV = 'SLIPWAY_TERMINATION_LOG';
+/** Bytes; Kubernetes allows 4,096 per container and 12 KB for all containers of a pod. */
+export const MAX_REPORT_BYTES = 3072;
+
+const reportSchema = z.object({
+  v: z.literal(1),
+  status: z.enum(['completed', 'failed']),
+  error: z.object({ code: z.string(), message: z.string() }).optional(),
+  /** `owed`: due and not delivered (yet); `none`: not this container's to send. */
+  webhook: z.enum(['delivered', 'owed', 'none']),
+  result: z.unknown().optional(),
+  resultUrl: z.string().optional(),
+  /** The result did not fit and is not here. */
+  truncated: z.boolean().optional(),
+  metrics: z.record(z.string(), z.number()).optional(),
+});
+
+/** The termination message of container `task`. */
+export type RunnerReport = z.infer<typeof reportSchema>;
+
+/** Reads a termination message; undefined when it is none of ours (a foreign image, a crash, a text cut by the kubelet). */
+export function parseReport(text: string): RunnerReport | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    const parsed = reportSchema.safeParse(value);
+    return parsed.success ? parsed.data : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Writes a report in at most `MAX_REPORT_BYTES`: first the result goes (then `truncated` is set), then the error message is cut. Status,
+ * error code and webhook state always survive.
+ */
+export function formatReport(report: RunnerReport): string {
+  const whole = JSON.stringify(report);
+  if (Buffer.byteLength(whole) <= MAX_REPORT_BYTES) return whole;
+  const { result: _result, metrics: _metrics, ...rest } = report;
+  const short = { ...rest, ...(report.result === undefined ? {} : { truncated: true }) };
+  const text = JSON.stringify(short);
+  if (Buffer.byteLength(text) <= MAX_REPORT_BYTES || short.error === undefined) return text;
+  // A character takes at most 6 bytes as a JSON escape, so this always fits.
+  const error = { code: short.error.code.slice(0, 64), message: short.error.message.slice(0, 400).toWellFormed() };
+  return JSON.stringify({ ...short, error });
+}

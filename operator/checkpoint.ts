@@ -1,0 +1,21 @@
+/**
+ * The moments between two effects. The operator calls `checkpoint` at each; in production it does nothing. Tests stop the process there, to
+ * prove that a crash between any two steps repeats one and loses none.
+ */
+export const CHECKPOINTS = [
+  'received',
+  'created',
+  'adopted',
+  'receipt-patched',
+  'poisoned',
+  'deleted',
+  'webhook-sent',
+  'settled',
+] as const;
+export type CheckpointName = (typeof CHECKPOINTS)[number];
+
+/** Called after the effect that the name tells, before the next one. */
+export type Checkpoint = (name: CheckpointName, jobOrMessage: string) => Promise<void>;
+
+/** Production's checkpoint. */
+export const noCheckpoint: Checkpoint = async () => undefined;

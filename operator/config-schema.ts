@@ -1,0 +1,327 @@
+/**
+ * The configuration file's schema: the one source of the defaults, of the chart's values schema and of the values table in the docs. Every
+ * setting says what it does and why its default is what it is.
+ */
+import { z } from 'zod';
+import { clientOf, MAX_CLIENT_LENGTH } from '../contract/identity.ts';
+import { ENCODINGS } from '../contract/message.ts';
+import { RUNNER_ENV } from '../contract/runner-abi.ts';
+import { WEBHOOK_FORMATS } from '../contract/webhook.ts';
+
+const seconds = (min: number, max: number) => z.number().int().min(min).max(max);
+const dnsName = z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, {
+  error: 'must be the name of a Kubernetes object: lower-case letters, digits, "-" and "."',
+});
+const quantity = z.string().regex(/^\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$/, {
+  error: 'must be a Kubernetes quantity such as "500m", "1" or "2Gi" (quote numbers)',
+});
+const image = z
+  .string()
+  .min(1)
+  .regex(/^[^\s]+$/, { error: 'must be an image reference such as registry.example.com/slipway-runner:1.0.0' });
+const secretKey = z.strictObject({
+  name: dnsName.describe('Name of the Secret.'),
+  key: z.string().min(1).describe('Key in the Secret.'),
+});
+const configMapKey = z.strictObject({
+  name: dnsName.describe('Name of the ConfigMap.'),
+  key: z.string().min(1).describe('Key in the ConfigMap.'),
+});
+
+const queueName = z
+  .string()
+  .regex(/^[a-z0-9](-?[a-z0-9])+$/, { error: 'must be a queue name: lower-case letters, digits and single hyphens' })
+  .min(3)
+  .max(63)
+  .refine((name) => !name.endsWith('-poison'), {
+    error: 'is a poison queue; poison queues are never sources. Name the task queue instead',
+  });
+
+const queueSchema = z
+  .strictObject({
+    name: queueName.describe('Name of the Azure Storage queue, usually {client}-tasks.'),
+    client: z
+      .string()
+      .regex(/^[a-z0-9](-?[a-z0-9])*$/, { error: 'must be lower-case letters, digits and single hyphens' })
+      .optional()
+      .describe('Client whose tasks these are. Default: the queue name less its final "-tasks".'),
+    encoding: z
+      .enum(ENCODINGS)
+      .default('auto')
+      .describe('How message texts are written. auto takes JSON and base64 of JSON, whichever a message is.'),
+  })
+  .refine((queue) => queue.client !== undefined || clientOf(queue.name) !== undefined, {
+    path: ['client'],
+    error: 'is missing, and the queue is not named {client}-tasks. Set client',
+  })
+  .refine((queue) => queue.name.length <= MAX_CLIENT_LENGTH + '-tasks'.length, {
+    path: ['name'],
+    error: `is too long: its poison queue {name}-poison would pass 63 characters. Use a client name of at most ${MAX_CLIENT_LENGTH} characters`,
+  });
+
+const envName = z
+  .string()
+  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'must be the name of an environment variable' })
+  .refine((name) => !Object.values<string>(RUNNER_ENV).includes(name), {
+    error: 'is set by Slipway for every task. Choose another name',
+  });
+
+const envSchema = z
+  .strictObject({
+    name: envName.describe('Name of the variable.'),
+    value: z.string().optional().describe('Literal value. Never a secret: it stands in the Job.'),
+    valueFrom: z
+      .strictObject({
+        secretKeyRef: secretKey.optional().describe('Key of a Secret.'),
+        configMapKeyRef: configMapKey.optional().describe('Key of a ConfigMap.'),
+      })
+      .optional()
+      .describe('Reference to a key of a Secret or ConfigMap.'),
+  })
+  .refine((env) => (env.value === undefined) !== (env.valueFrom === undefined), {
+    error: 'must have either value or valueFrom',
+  });
+
+const envFromSchema = z.strictObject({
+  prefix: z.string().optional().describe('Put before the name of every key.'),
+  secretRef: z
+    .strictObject({ name: dnsName.describe('Name of the Secret.') })
+    .optional()
+    .describe('Secret with the variables.'),
+  configMapRef: z
+    .strictObject({ name: dnsName.describe('Name of the ConfigMap.') })
+    .optional()
+    .describe('ConfigMap with the variables.'),
+});
+
+const resourcesSchema = z.strictObject({
+  cpu: quantity.default('1').describe("CPU request. There is no CPU limit: an idle core is nobody's gain."),
+  memory: quantity
+    .default('2Gi')
+    .describe("Memory request and limit alike, so that a task is killed for its own use, not for a neighbour's."),
+  ephemeralStorage: quantity.optional().describe('Request and limit for files of the container and its emptyDirs.'),
+});
+
+/** What may be set for all task types under `defaults`, and again for one under `taskTypes`. */
+const runSettings = {
+  timeoutSeconds: seconds(1, 604_800)
+    .default(1800)
+    .describe(
+      'How long one attempt of a task may run; the runner stops itself then, and the pod is killed a grace period later.',
+    ),
+  graceSeconds: seconds(1, 3600).default(30).describe('Time between SIGTERM and SIGKILL.'),
+  startTimeoutSeconds: seconds(10, 86_400)
+    .default(600)
+    .describe('Time a scheduled pod may take until its first container runs (image pull included).'),
+  unschedulableTimeoutSeconds: seconds(10, 86_400)
+    .default(3600)
+    .describe('Time a pod may wait for a node; autoscaled nodes take long.'),
+  resources: resourcesSchema.prefault({}).describe('What a task gets.'),
+};
+
+const podTemplate = z
+  .record(z.string(), z.unknown())
+  .describe(
+    'Raw patch of the pod template ({metadata, spec}) for what the settings above do not name; lists of named objects merge by name, null removes.',
+  );
+
+const taskTypeSchema = z.strictObject({
+  image: image.optional().describe('Image of the task. Default: runner.image.'),
+  runner: z
+    .enum(['slipway', 'foreign'])
+    .optional()
+    .describe(
+      "Whether the image holds Slipway's runner (it reports by termination message). Default: slipway for runner.image, foreign for any other.",
+    ),
+  command: z.array(z.string()).optional().describe('Entry point of the container.'),
+  args: z.array(z.string()).optional().describe('Arguments of the entry point.'),
+  attempts: z
+    .number()
+    .int()
+    .min(1)
+    .max(20)
+    .optional()
+    .describe(
+      "How often a task is tried. Default: defaults.attempts for Slipway's runner, 1 for foreign images, which were not written for repetition.",
+    ),
+  timeoutSeconds: runSettings.timeoutSeconds.unwrap().optional().describe('In place of defaults.timeoutSeconds.'),
+  graceSeconds: runSettings.graceSeconds.unwrap().optional().describe('In place of defaults.graceSeconds.'),
+  startTimeoutSeconds: runSettings.startTimeoutSeconds
+    .unwrap()
+    .optional()
+    .describe('In place of defaults.startTimeoutSeconds.'),
+  unschedulableTimeoutSeconds: runSettings.unschedulableTimeoutSeconds
+    .unwrap()
+    .optional()
+    .describe('In place of defaults.unschedulableTimeoutSeconds.'),
+  resources: z
+    .strictObject({
+      cpu: quantity.optional().describe('In place of defaults.resources.cpu.'),
+      memory: quantity.optional().describe('In place of defaults.resources.memory.'),
+      ephemeralStorage: quantity.optional().describe('In place of defaults.resources.ephemeralStorage.'),
+    })
+    .optional()
+    .describe('What a task of this type gets.'),
+  env: z.array(envSchema).default([]).describe('Environment of the task, beside what Slipway sets.'),
+  envFrom: z
+    .array(envFromSchema)
+    .default([])
+    .describe('Secrets or ConfigMaps whose keys become environment variables.'),
+  serviceAccountName: dnsName
+    .optional()
+    .describe('Service account of the pod. Its token is not mounted unless podTemplate says so.'),
+  nodeSelector: z.record(z.string(), z.string()).optional().describe('Labels of the nodes that may run the task.'),
+  tolerations: z.array(z.record(z.string(), z.unknown())).optional().describe('Tolerations of the pod.'),
+  webhook: z
+    .enum(['auto', 'operator', 'task'])
+    .default('auto')
+    .describe(
+      'Who sends the webhook. auto: the runner its own reports; a foreign image is trusted when it exits 0, and the operator reports any other end. operator: always the operator. task: never the operator.',
+    ),
+  podTemplate: podTemplate.optional(),
+});
+
+/** The configuration file. */
+export const configSchema = z.strictObject({
+  installation: z
+    .string()
+    .regex(/^[a-z0-9-]{0,40}$/, { error: 'must be at most 40 lower-case letters, digits and hyphens' })
+    .default('')
+    .describe(
+      'Set where two clusters share one storage account and namespace name; part of the identity by which Jobs are recognised.',
+    ),
+  backend: z
+    .literal('kubernetes', {
+      error: (issue) =>
+        issue.input === 'aci'
+          ? 'is not available in this version: Azure Container Instances come with a later release. Use kubernetes'
+          : 'must be kubernetes',
+    })
+    .default('kubernetes')
+    .describe('Where tasks run.'),
+  queues: z
+    .array(queueSchema)
+    .min(1, { error: 'is empty: there is nothing to do. Name at least one queue' })
+    .refine((queues) => new Set(queues.map((queue) => queue?.name)).size === queues.length, {
+      error: 'names a queue twice. Name each queue once',
+      when: ({ value }) => Array.isArray(value),
+    })
+    .describe('Queues to take tasks from.'),
+  polling: z
+    .strictObject({
+      minIntervalSeconds: z
+        .number()
+        .min(0.1)
+        .max(60)
+        .default(1)
+        .describe('Wait after the first empty answer; grows from there.'),
+      maxIntervalSeconds: z
+        .number()
+        .min(0.1)
+        .max(300)
+        .default(5)
+        .describe('Longest wait on an idle queue: an idle queue polled each 5 s costs about $0.21 a month.'),
+    })
+    .prefault({})
+    .refine((polling) => polling.minIntervalSeconds <= polling.maxIntervalSeconds, {
+      path: ['maxIntervalSeconds'],
+      error: 'is less than polling.minIntervalSeconds. Raise it or lower the other',
+    })
+    .describe('How often queues are asked. While messages come there is no wait.'),
+  limits: z
+    .strictObject({
+      maxRunning: z
+        .number()
+        .int()
+        .min(1)
+        .max(10_000)
+        .default(20)
+        .describe('Tasks that may run at once; small clusters stay usable.'),
+    })
+    .prefault({})
+    .describe('Caps.'),
+  lease: z
+    .strictObject({
+      firstSeconds: seconds(5, 604_800)
+        .default(60)
+        .describe('Lease at receipt. Short, so that a crash between receipt and Job costs a minute.'),
+      renewSeconds: seconds(5, 604_800)
+        .default(600)
+        .describe('Lease after each renewal; renewed when a third of it is left.'),
+    })
+    .prefault({})
+    .describe('How long a received message stays invisible to others.'),
+  runner: z
+    .strictObject({
+      image: image.describe("Image with Slipway's runner, built from Dockerfile.runner and pushed to your registry."),
+      imagePullPolicy: z
+        .enum(['Always', 'IfNotPresent', 'Never'])
+        .default('IfNotPresent')
+        .describe('When a node pulls the image.'),
+      imagePullSecrets: z.array(dnsName).default([]).describe('Names of the Secrets for pulling task images.'),
+    })
+    .describe('The image that runs tasks.'),
+  defaults: z
+    .strictObject({
+      attempts: z.number().int().min(1).max(20).default(3).describe('How often a task is tried before it is poisoned.'),
+      ...runSettings,
+    })
+    .prefault({})
+    .describe('For every task type that does not say otherwise.'),
+  taskTypes: z
+    .record(
+      z.string().regex(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/, {
+        error: 'must be letters, digits, ".", "_" and "-", at most 63',
+      }),
+      taskTypeSchema,
+    )
+    .refine((types) => Object.keys(types).length > 0, {
+      error: 'is empty: every message would be poisoned as of unknown type. Name at least one task type',
+    })
+    .describe('Task types by their task_type; "default" stands for any other.'),
+  webhook: z
+    .strictObject({
+      format: z
+        .enum(WEBHOOK_FORMATS)
+        .default('slipway')
+        .describe(
+          "slipway: {task_id, status, result, …}; result: the handler's result alone, as the old worker posted it.",
+        ),
+      allow: z
+        .array(z.string().min(1))
+        .default([])
+        .describe(
+          'Hosts and CIDRs of private addresses that webhooks may go to, such as an in-cluster backend. Public addresses need no entry.',
+        ),
+      timeoutSeconds: seconds(1, 60).default(20).describe('Longest time one delivery may take.'),
+      signingSecret: secretKey.optional().describe('Secret that signs webhooks (Standard Webhooks, whsec_…).'),
+    })
+    .prefault({})
+    .describe('Reports to the backend.'),
+  poison: z
+    .strictObject({
+      format: z
+        .enum(['envelope', 'original'])
+        .default('envelope')
+        .describe(
+          "envelope: JSON with reason, diagnosis and the original text; original: the bare text, Azure Functions' convention.",
+        ),
+    })
+    .prefault({})
+    .describe('What is put into {queue}-poison.'),
+  ttl: z
+    .strictObject({
+      completedSeconds: seconds(0, 2_592_000).default(3600).describe('How long the Job of a completed task stays.'),
+      failedSeconds: seconds(0, 2_592_000)
+        .default(86_400)
+        .describe('How long the Job of a failed task stays: time to look.'),
+    })
+    .prefault({})
+    .describe('How long settled Jobs stay, counted from settling.'),
+  logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('Least severity that is logged.'),
+});
+
+/** The configuration file with every default filled in. */
+export type FileConfig = z.output<typeof configSchema>;
+export type QueueConfig = FileConfig['queues'][number];
+export type TaskTypeConfig = FileConfig['taskTypes'][string];

@@ -1,0 +1,282 @@
+/** One received message on its way to a Job. */
+import { ANNOTATION, jobName, LABEL } from '../contract/identity.ts';
+import {
+  type DecodedMessage,
+  decodeMessage,
+  rawTaskId,
+  rawTaskType,
+  type Task,
+  validateTask,
+} from '../contract/message.ts';
+import { backoff } from '../lib/backoff.ts';
+import { isKind, messageOf, ServiceError } from '../lib/errors.ts';
+import type { Lease } from '../queue/lease.ts';
+import type { ReceivedMessage } from '../queue/service.ts';
+import type { Slot } from './admission/slots.ts';
+import { type Config, policyFor, type Source, type TaskPolicy } from './config.ts';
+import { deliveryAnnotations, type ManifestContext, manifest, type TaskInHand } from './jobs/manifest.ts';
+import type { JobRecord } from './jobs/records.ts';
+import type { JobStore } from './jobs/store.ts';
+import type { JobsView } from './jobs/view.ts';
+import type { Leases } from './leases.ts';
+import { type Rejection, type RejectTools, reject } from './reject.ts';
+import type { TaskTypes } from './task-types.ts';
+
+/** What delivering works with. */
+export interface DeliverTools extends RejectTools {
+  readonly config: Config;
+  readonly context: ManifestContext;
+  readonly store: JobStore;
+  readonly view: JobsView;
+  readonly leases: Leases;
+  readonly types: TaskTypes;
+}
+
+/** A message received more often than this without becoming a Job may be what ends the operator; it is poisoned unhandled. */
+const MAX_DELIVERIES = 25;
+/** Seconds for which a message that cannot be handled now is put back. */
+const PUT_BACK_S = 300;
+
+/** A delivery in hand. */
+interface Delivery {
+  readonly source: Source;
+  readonly message: ReceivedMessage;
+  readonly decoded: DecodedMessage;
+  readonly name: string;
+  readonly lease: Lease;
+  readonly slot: Slot;
+}
+
+/**
+ * Brings a message to where it belongs: to its existing Job, to a new one, to the poison queue, or back into the queue. The slot is free
+ * again when no Job came of it. Ends early, with the message released, when `signal` aborts.
+ *
+ * @throws ServiceError when a call failed that the message's redelivery will repeat
+ */
+export async function deliver(
+  tools: DeliverTools,
+  source: Source,
+  message: ReceivedMessage,
+  slot: Slot,
+  signal: AbortSignal,
+): Promise<void> {
+  const lease = tools.leases.received(source.queue, message);
+  let started = false;
+  try {
+    await tools.checkpoint('received', message.id);
+    const decoded = decodeMessage(message.text, source.encoding);
+    if (decoded.kind === 'undecodable') {
+      const { field, message: fault } = decoded.problem;
+      await reject(
+        tools,
+        { ...rejection(source, message), encoding: 'unknown', category: 'Malformed', reason: `${field} ${fault}` },
+        lease,
+        signal,
+      );
+      return;
+    }
+    const name = jobName(
+      { account: tools.config.storage.account, queue: source.queue, messageId: message.id },
+      rawTaskType(decoded.value),
+    );
+    started = await place(tools, { source, message, decoded, name, lease, slot }, signal);
+  } finally {
+    if (!started) slot.free();
+  }
+}
+
+/**
+ * Finds or makes the message's Job. Nothing is judged while a Job of that name exists: a message whose task runs keeps running, whatever
+ * the configuration says by now.
+ *
+ * @returns whether a new Job was started
+ */
+async function place(tools: DeliverTools, delivery: Delivery, signal: AbortSignal): Promise<boolean> {
+  const { name, lease } = delivery;
+  let readDirectly = false;
+  for (let failures = 1; ; failures++) {
+    try {
+      const existing = readDirectly ? (await tools.store.get(name, signal))?.record : tools.view.job(name);
+      readDirectly = false;
+      if (existing !== undefined && !existing.deleting) {
+        if (await adopt(tools, delivery, existing, signal)) return false;
+      } else if (existing === undefined && tools.view.pods(name).length === 0) {
+        return await judge(tools, delivery, signal);
+      }
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error;
+      tools.metrics.deliveryErrors.inc({ queue: lease.queue, kind: error.kind });
+      readDirectly = error.kind === 'conflict';
+      if (readDirectly && failures === 1) continue;
+      if (failures === 1 || failures % 10 === 0)
+        tools.log.warn(
+          { job: name, queue: lease.queue, failures, err: error },
+          'could not place the message; it is kept and tried again',
+        );
+    }
+    // A Job being deleted, or an answer that may change: the message stays ours meanwhile, so that its dequeue count stays meaningful.
+    await tools.clock.sleep(backoff(failures, 250, 15_000, tools.clock), signal);
+    if (signal.aborted) {
+      await lease.release(0);
+      return false;
+    }
+    if (lease.renewAt <= tools.clock.now() && !(await lease.renew(tools.config.file.lease.firstSeconds, signal)))
+      return false;
+  }
+}
+
+/** Judges a message that has no Job, and starts it. */
+async function judge(tools: DeliverTools, delivery: Delivery, signal: AbortSignal): Promise<boolean> {
+  const { source, message, decoded, lease } = delivery;
+  const refuse = async (rest: Pick<Rejection, 'category' | 'reason'> & Partial<Rejection>) => {
+    await reject(
+      tools,
+      {
+        ...rejection(source, message),
+        encoding: decoded.encoding,
+        taskId: rawTaskId(decoded.value),
+        taskType: rawTaskType(decoded.value),
+        ...rest,
+      },
+      lease,
+      signal,
+    );
+    return false;
+  };
+  const verdict = validateTask(decoded);
+  if (verdict.kind === 'invalid') {
+    const reason = verdict.problems.map(({ field, message: fault }) => `${field} ${fault}`).join('; ');
+    return refuse({ category: 'Malformed', reason, taskId: verdict.taskId ?? '', webhookUrl: verdict.webhookUrl });
+  }
+  const { task } = verdict;
+  const policy = policyFor(tools.config, task.taskType);
+  if (policy === undefined) {
+    return refuse({
+      category: 'UnknownTaskType',
+      reason: `task_type "${task.taskType}" is not configured`,
+      webhookUrl: task.webhookUrl,
+    });
+  }
+  if (tools.types.pausedBecause(policy.type) !== undefined) {
+    await lease.release(PUT_BACK_S, signal);
+    return false;
+  }
+  if (message.dequeueCount > MAX_DELIVERIES) {
+    return refuse({
+      category: 'RedeliveredTooOften',
+      reason: `message was received ${message.dequeueCount} times without becoming a Job`,
+      webhookUrl: task.webhookUrl,
+    });
+  }
+  return launch(tools, delivery, task, policy, signal);
+}
+
+async function launch(
+  tools: DeliverTools,
+  delivery: Delivery,
+  task: Task,
+  policy: TaskPolicy,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { source, message, decoded, name, lease, slot } = delivery;
+  const inHand: TaskInHand = {
+    account: tools.config.storage.account,
+    queue: source.queue,
+    client: source.client,
+    message: { ...message, popReceipt: lease.state.popReceipt, leaseUntil: lease.state.until },
+    taskId: task.taskId,
+    taskType: task.taskType,
+    taskData: decoded.text,
+    encoding: decoded.encoding,
+    webhookUrl: task.webhookUrl,
+  };
+  slot.use(name);
+  try {
+    const job = await tools.store.create(manifest(inHand, policy, tools.context), signal);
+    tools.leases.bind(name, lease);
+    tools.view.learn(job);
+  } catch (error) {
+    if (!isKind(error, 'invalid')) throw error;
+    tools.types.pause(policy.type, messageOf(error));
+    await lease.release(PUT_BACK_S, signal);
+    return false;
+  }
+  await tools.checkpoint('created', name);
+  tools.metrics.created.inc({ client: source.client, type: policy.type });
+  if (message.dequeueCount === 1)
+    tools.metrics.enqueueToJob.observe(
+      { queue: source.queue },
+      Math.max(0, tools.clock.now() - message.insertedOn) / 1000,
+    );
+  tools.log.info(
+    { job: name, client: source.client, taskId: task.taskId, type: task.taskType, deliveries: message.dequeueCount },
+    'the Job was created',
+  );
+  return true;
+}
+
+/**
+ * Gives a redelivered message to the Job that it became earlier.
+ *
+ * @returns false when the Job turned out to be gone
+ */
+async function adopt(tools: DeliverTools, delivery: Delivery, job: JobRecord, signal: AbortSignal): Promise<boolean> {
+  const { message, source, lease } = delivery;
+  if (!isOurs(tools, delivery, job)) {
+    tools.log.error(
+      { job: job.name, queue: source.queue, messageId: message.id },
+      `a Job of this name belongs to somebody else; it is left alone, and the message is put back for ${PUT_BACK_S} s`,
+    );
+    await lease.release(PUT_BACK_S, signal);
+    return true;
+  }
+  tools.metrics.adopted.inc({ queue: source.queue });
+  if (job.settled) {
+    await lease.remove(signal);
+    tools.log.info({ job: job.name, queue: source.queue }, 'a message of a settled task came again and was deleted');
+    return true;
+  }
+  try {
+    const patched = await tools.store.patch(
+      job.name,
+      { annotations: { ...deliveryAnnotations(message), ...deliveryReceipt(lease) } },
+      signal,
+    );
+    await tools.checkpoint('adopted', job.name);
+    tools.leases.of(patched);
+    tools.view.learn(patched);
+  } catch (error) {
+    if (!isKind(error, 'not-found')) throw error;
+    tools.view.observe({ kind: 'job-gone', job });
+    return false;
+  }
+  tools.log.info(
+    { job: job.name, queue: source.queue, deliveries: message.dequeueCount },
+    'a redelivered message was given to its Job',
+  );
+  return true;
+}
+
+function deliveryReceipt(lease: Lease): Record<string, string> {
+  return {
+    [ANNOTATION.popReceipt]: lease.state.popReceipt,
+    [ANNOTATION.leaseUntil]: new Date(lease.state.until).toISOString(),
+  };
+}
+
+function isOurs(tools: DeliverTools, { source, message }: Delivery, job: JobRecord): boolean {
+  const on = job.annotations;
+  return (
+    on[ANNOTATION.messageId] === message.id &&
+    on[ANNOTATION.queue] === source.queue &&
+    on[ANNOTATION.account] === tools.config.storage.account &&
+    job.labels[LABEL.installation] === tools.context.installation
+  );
+}
+
+function rejection(
+  source: Source,
+  message: ReceivedMessage,
+): Pick<Rejection, 'queue' | 'client' | 'message' | 'taskId' | 'taskType' | 'webhookUrl'> {
+  return { queue: source.queue, client: source.client, message, taskId: '', taskType: '', webhookUrl: undefined };
+}

@@ -1,0 +1,222 @@
+/** Jobs on the Kubernetes API server. */
+
+import { createHash } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
+import { LABEL, MANAGED_BY } from '../../contract/identity.ts';
+import { backoff } from '../../lib/backoff.ts';
+import { type Clock, iso } from '../../lib/clock.ts';
+import { isKind, ServiceError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import type { KubernetesApi } from './api.ts';
+import { fullJob, jobRecord, podRecord, type RawJob, type RawPod } from './records.ts';
+import type { JobPatch, JobStore, Notice, Observation } from './store.ts';
+
+/** What the store needs to know about where it works. */
+export interface KubernetesStoreOptions {
+  readonly namespace: string;
+  readonly installation: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Milliseconds between full lists, since a watch can lose events silently. */
+  readonly relistMs?: number;
+}
+
+const PAGE = 500;
+/** Seconds. Short of a bookmark's minute: a watch that ends regularly ends with a bookmark, so the next one starts where it stopped. */
+const WATCH_SECONDS = 25;
+
+interface Page<T> {
+  metadata?: { resourceVersion?: string; continue?: string };
+  items?: T[];
+}
+interface WatchEvent {
+  type?: string;
+  object?: { metadata?: { resourceVersion?: string }; code?: number; message?: string };
+}
+
+/** One kind of object that is listed and watched. */
+interface Followed<Raw> {
+  readonly path: string;
+  readonly changed: (item: Raw) => void;
+  readonly gone: (item: Raw) => void;
+}
+
+/** A store for one namespace of an API server. */
+export function createKubernetesStore(api: KubernetesApi, options: KubernetesStoreOptions): JobStore {
+  const { namespace, installation, clock, log, relistMs = 300_000 } = options;
+  const jobs = `/apis/batch/v1/namespaces/${namespace}/jobs`;
+  const pods = `/api/v1/namespaces/${namespace}/pods`;
+  const selector = `${LABEL.managedBy}=${MANAGED_BY},${LABEL.installation}=${installation}`;
+
+  async function list<Raw>(path: string, signal: AbortSignal): Promise<{ items: Raw[]; version: string }> {
+    const items: Raw[] = [];
+    let next: string | undefined = '';
+    let version = '';
+    while (next !== undefined) {
+      const query = { labelSelector: selector, limit: PAGE, ...(next === '' ? {} : { continue: next }) };
+      const page = (await api.request({ method: 'GET', path, query, signal })) as Page<Raw>;
+      items.push(...(page.items ?? []));
+      version = page.metadata?.resourceVersion ?? '';
+      next = page.metadata?.continue || undefined;
+    }
+    return { items, version };
+  }
+
+  /** Watches from `version` until it is time for a new list; throws when contact is lost. */
+  async function watch<Raw>(followed: Followed<Raw>, from: string, until: number, signal: AbortSignal): Promise<void> {
+    let version = from;
+    while (!signal.aborted && clock.monotonic() < until) {
+      const query = {
+        watch: 'true',
+        labelSelector: selector,
+        resourceVersion: version,
+        allowWatchBookmarks: 'true',
+        timeoutSeconds: WATCH_SECONDS,
+      };
+      const deadline = clock.deadline((WATCH_SECONDS + 15) * 1000, signal);
+      for await (const line of api.lines({ method: 'GET', path: followed.path, query, signal: deadline })) {
+        const event = JSON.parse(line) as WatchEvent;
+        if (event.type === 'ERROR')
+          throw new ServiceError(
+            event.object?.code === 410 ? 'conflict' : 'unavailable',
+            String(event.object?.code ?? 'watch'),
+            `watch ended: ${event.object?.message ?? 'no reason given'}`,
+          );
+        version = event.object?.metadata?.resourceVersion ?? version;
+        if (event.type === 'DELETED') followed.gone(event.object as Raw);
+        else if (event.type === 'ADDED' || event.type === 'MODIFIED') followed.changed(event.object as Raw);
+      }
+    }
+  }
+
+  async function followAll(observe: (observation: Observation) => void, signal: AbortSignal): Promise<void> {
+    const until = clock.monotonic() + relistMs;
+    const [jobList, podList] = await Promise.all([list<RawJob>(jobs, signal), list<RawPod>(pods, signal)]);
+    observe({ kind: 'listed', jobs: jobList.items.map(jobRecord), pods: podList.items.map(podRecord) });
+    const round = new AbortController();
+    const both = AbortSignal.any([signal, round.signal]);
+    setMaxListeners(0, both);
+    const ofJobs: Followed<RawJob> = {
+      path: jobs,
+      changed: (raw) => observe({ kind: 'job', job: jobRecord(raw) }),
+      gone: (raw) => observe({ kind: 'job-gone', job: jobRecord(raw) }),
+    };
+    const ofPods: Followed<RawPod> = {
+      path: pods,
+      changed: (raw) => observe({ kind: 'pod', pod: podRecord(raw) }),
+      gone: (raw) => observe({ kind: 'pod-gone', pod: podRecord(raw) }),
+    };
+    try {
+      await Promise.all([watch(ofJobs, jobList.version, until, both), watch(ofPods, podList.version, until, both)]);
+    } finally {
+      round.abort();
+    }
+  }
+
+  return {
+    create: async (job, signal) =>
+      jobRecord(
+        (await api.request({
+          method: 'POST',
+          path: jobs,
+          body: job,
+          query: { fieldValidation: 'Strict' },
+          signal,
+        })) as RawJob,
+      ),
+    dryRun: async (job, signal) => {
+      await api.request({
+        method: 'POST',
+        path: jobs,
+        body: job,
+        query: { dryRun: 'All', fieldValidation: 'Strict' },
+        signal,
+      });
+    },
+    get: async (name, signal) => {
+      try {
+        return fullJob((await api.request({ method: 'GET', path: `${jobs}/${name}`, signal })) as RawJob);
+      } catch (error) {
+        if (isKind(error, 'not-found')) return undefined;
+        throw error;
+      }
+    },
+    patch: async (name, patch, signal) =>
+      jobRecord(
+        (await api.request({
+          method: 'PATCH',
+          path: `${jobs}/${name}`,
+          body: mergePatch(patch),
+          contentType: 'application/merge-patch+json',
+          signal,
+        })) as RawJob,
+      ),
+    notify: async (notice) => {
+      try {
+        await api.request({
+          method: 'POST',
+          path: `/api/v1/namespaces/${namespace}/events`,
+          body: eventOf(notice, namespace, iso(clock.now())),
+        });
+      } catch (error) {
+        if (!isKind(error, 'conflict'))
+          log.debug({ err: error, reason: notice.reason }, 'an Event could not be written');
+      }
+    },
+    follow: async (observe, signal) => {
+      let failures = 0;
+      while (!signal.aborted) {
+        try {
+          await followAll((observation) => {
+            failures = 0;
+            observe(observation);
+          }, signal);
+        } catch (error) {
+          if (signal.aborted) return;
+          // A version too old to watch from is no loss of contact: the next list comes at once.
+          if (!isKind(error, 'conflict'))
+            observe({ kind: 'unknown', error: error instanceof Error ? error : new Error(String(error)) });
+          failures++;
+          await clock.sleep(backoff(failures, 250, 15_000, clock), signal);
+        }
+      }
+    },
+  };
+}
+
+function mergePatch(patch: JobPatch): object {
+  const { resourceVersion, labels, annotations, ttlSeconds } = patch;
+  return {
+    metadata: {
+      ...(resourceVersion === undefined ? {} : { resourceVersion }),
+      ...(labels === undefined ? {} : { labels }),
+      ...(annotations === undefined ? {} : { annotations }),
+    },
+    ...(ttlSeconds === undefined ? {} : { spec: { ttlSecondsAfterFinished: ttlSeconds } }),
+  };
+}
+
+/** A core/v1 Event under a name made of what it says, so that a repetition is a conflict and not a second Event. */
+function eventOf(notice: Notice, namespace: string, now: string): object {
+  const hash = createHash('sha256')
+    .update(`${notice.about.uid ?? ''}${notice.reason}${notice.message}`)
+    .digest('hex')
+    .slice(0, 16);
+  return {
+    metadata: { name: `${notice.about.name}.${hash}`, namespace },
+    involvedObject: {
+      apiVersion: notice.about.kind === 'Job' ? 'batch/v1' : 'v1',
+      kind: notice.about.kind,
+      namespace,
+      name: notice.about.name,
+      ...(notice.about.uid === undefined ? {} : { uid: notice.about.uid }),
+    },
+    reason: notice.reason,
+    message: notice.message.slice(0, 1024),
+    type: notice.type,
+    source: { component: 'slipway' },
+    firstTimestamp: now,
+    lastTimestamp: now,
+    count: 1,
+  };
+}

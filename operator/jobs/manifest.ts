@@ -1,0 +1,223 @@
+/** A task as a Kubernetes Job. Pure; golden-tested. */
+import type { V1Container, V1EnvVar, V1Job, V1PodTemplateSpec } from '@kubernetes/client-node';
+import {
+  ANNOTATION,
+  jobName,
+  LABEL,
+  labelValue,
+  MANAGED_BY,
+  POD_ANNOTATION,
+  STATE,
+  TASK_CONTAINER,
+} from '../../contract/identity.ts';
+import type { FoundEncoding } from '../../contract/message.ts';
+import { PERMANENT_EXITS, RUNNER_ENV } from '../../contract/runner-abi.ts';
+import { webhookIdBase } from '../../contract/webhook.ts';
+import { iso } from '../../lib/clock.ts';
+import type { ReceivedMessage } from '../../queue/service.ts';
+import type { TaskPolicy } from '../config.ts';
+import { patchTemplate } from './template-patch.ts';
+
+/** A well-formed task in hand, and everything that its Job is made of. */
+export interface TaskInHand {
+  readonly account: string;
+  readonly queue: string;
+  readonly client: string;
+  readonly message: Omit<ReceivedMessage, 'text'>;
+  readonly taskId: string;
+  readonly taskType: string;
+  /** The decoded message text. */
+  readonly taskData: string;
+  readonly encoding: FoundEncoding;
+  readonly webhookUrl: string | undefined;
+}
+
+/** What all Jobs of an installation share. */
+export interface ManifestContext {
+  readonly namespace: string;
+  readonly instance: string;
+  readonly installation: string;
+  readonly configHash: string;
+}
+
+/** The Job of a task. A function of its arguments: the same task gives the same Job. */
+export function manifest(task: TaskInHand, policy: TaskPolicy, context: ManifestContext): V1Job {
+  const ref = { account: task.account, queue: task.queue, messageId: task.message.id };
+  const labels = {
+    [LABEL.name]: 'slipway',
+    [LABEL.instance]: labelValue(context.instance),
+    [LABEL.component]: 'task',
+    [LABEL.managedBy]: MANAGED_BY,
+    [LABEL.client]: labelValue(task.client),
+    [LABEL.taskType]: labelValue(task.taskType),
+    [LABEL.taskId]: labelValue(task.taskId),
+    [LABEL.queue]: labelValue(task.queue),
+    [LABEL.backend]: 'kubernetes',
+    [LABEL.installation]: context.installation,
+  };
+  return {
+    apiVersion: 'batch/v1',
+    kind: 'Job',
+    metadata: {
+      name: jobName(ref, task.taskType),
+      namespace: context.namespace,
+      labels: { ...labels, [LABEL.state]: STATE.active },
+      annotations: {
+        ...deliveryAnnotations(task.message),
+        [ANNOTATION.account]: task.account,
+        [ANNOTATION.queue]: task.queue,
+        [ANNOTATION.client]: task.client,
+        [ANNOTATION.messageId]: task.message.id,
+        [ANNOTATION.expiresOn]: iso(task.message.expiresOn),
+        [ANNOTATION.insertedOn]: iso(task.message.insertedOn),
+        [ANNOTATION.encoding]: task.encoding,
+        [ANNOTATION.configHash]: context.configHash,
+        [ANNOTATION.webhookMode]: webhookMode(policy),
+        ...(task.webhookUrl === undefined ? {} : { [ANNOTATION.webhookUrl]: task.webhookUrl }),
+      },
+    },
+    spec: {
+      completions: 1,
+      parallelism: 1,
+      backoffLimit: policy.attempts - 1,
+      activeDeadlineSeconds: jobDeadlineSeconds(policy),
+      // No ttlSecondsAfterFinished: it is patched in when the task is settled, so that the record outlives every step of settling.
+      podFailurePolicy: {
+        rules: [
+          { action: 'Ignore', onPodConditions: [{ type: 'DisruptionTarget', status: 'True' }] },
+          // Without containerName an init container's exit code would match too.
+          {
+            action: 'FailJob',
+            onExitCodes: { containerName: TASK_CONTAINER, operator: 'In', values: [...PERMANENT_EXITS] },
+          },
+        ],
+      },
+      template: podTemplate(task, policy, labels, webhookIdBase(ref)),
+    },
+  };
+}
+
+/** The annotations that change with every receipt of the message. */
+export function deliveryAnnotations(
+  message: Pick<ReceivedMessage, 'popReceipt' | 'leaseUntil' | 'dequeueCount'>,
+): Record<string, string> {
+  return {
+    [ANNOTATION.popReceipt]: message.popReceipt,
+    [ANNOTATION.leaseUntil]: iso(message.leaseUntil),
+    [ANNOTATION.dequeueCount]: String(message.dequeueCount),
+  };
+}
+
+/** Seconds from a pod's start to its end by force: it counts image pull and init containers too. */
+export function podDeadlineSeconds(policy: TaskPolicy): number {
+  return policy.startTimeoutSeconds + policy.timeoutSeconds + policy.graceSeconds;
+}
+
+/** Seconds that all attempts of a task may take, waiting, back-offs and an hour for disruptions included. */
+export function jobDeadlineSeconds(policy: TaskPolicy): number {
+  let backoffs = 0;
+  for (let failures = 1; failures < policy.attempts; failures++) backoffs += Math.min(600, 10 * 2 ** (failures - 1));
+  return policy.attempts * (podDeadlineSeconds(policy) + policy.unschedulableTimeoutSeconds) + backoffs + 3600;
+}
+
+/** Who reports, as it stands on the Job: `runner` (its reports are trusted), `exit-0` (a foreign image that is trusted when it exits 0), `operator`, `none`. */
+export type WebhookMode = 'runner' | 'exit-0' | 'operator' | 'none';
+
+function webhookMode(policy: TaskPolicy): WebhookMode {
+  if (policy.webhook === 'operator') return 'operator';
+  if (policy.webhook === 'task') return 'none';
+  return policy.runner === 'slipway' ? 'runner' : 'exit-0';
+}
+
+function podTemplate(
+  task: TaskInHand,
+  policy: TaskPolicy,
+  labels: Record<string, string>,
+  webhookBase: string,
+): V1PodTemplateSpec {
+  const template: V1PodTemplateSpec = {
+    metadata: {
+      labels,
+      annotations: {
+        [POD_ANNOTATION.taskData]: task.taskData,
+        [POD_ANNOTATION.taskId]: task.taskId,
+        [POD_ANNOTATION.taskType]: task.taskType,
+      },
+    },
+    spec: {
+      restartPolicy: 'Never',
+      activeDeadlineSeconds: podDeadlineSeconds(policy),
+      terminationGracePeriodSeconds: policy.graceSeconds,
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      ...(policy.serviceAccountName === undefined ? {} : { serviceAccountName: policy.serviceAccountName }),
+      ...(policy.imagePullSecrets.length === 0
+        ? {}
+        : { imagePullSecrets: policy.imagePullSecrets.map((name) => ({ name })) }),
+      ...(policy.nodeSelector === undefined ? {} : { nodeSelector: policy.nodeSelector }),
+      ...(policy.tolerations === undefined ? {} : { tolerations: policy.tolerations }),
+      securityContext: {
+        runAsNonRoot: true,
+        runAsUser: 65532,
+        runAsGroup: 65532,
+        fsGroup: 65532,
+        seccompProfile: { type: 'RuntimeDefault' },
+      },
+      containers: [taskContainer(task, policy, webhookBase)],
+      volumes: [{ name: 'tmp', emptyDir: {} }],
+    },
+  };
+  // The result is what the API server judges: a patch that breaks the template is found by the dry run at start.
+  return policy.podTemplate === undefined
+    ? template
+    : (patchTemplate(template, policy.podTemplate) as V1PodTemplateSpec);
+}
+
+function taskContainer(task: TaskInHand, policy: TaskPolicy, webhookBase: string): V1Container {
+  const { cpu, memory, ephemeralStorage } = policy.resources;
+  const storage = ephemeralStorage === undefined ? {} : { 'ephemeral-storage': ephemeralStorage };
+  return {
+    name: TASK_CONTAINER,
+    image: policy.image,
+    imagePullPolicy: policy.imagePullPolicy,
+    ...(policy.command === undefined ? {} : { command: policy.command }),
+    ...(policy.args === undefined ? {} : { args: policy.args }),
+    env: [...slipwayEnv(task, policy, webhookBase), ...(policy.env as V1EnvVar[])],
+    ...(policy.envFrom.length === 0 ? {} : { envFrom: policy.envFrom as NonNullable<V1Container['envFrom']> }),
+    resources: { requests: { cpu, memory, ...storage }, limits: { memory, ...storage } },
+    // A foreign image was not written for a read-only root; Pod Security "restricted" does not ask for it.
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      ...(policy.runner === 'slipway' ? { readOnlyRootFilesystem: true } : {}),
+      capabilities: { drop: ['ALL'] },
+    },
+    volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }],
+  };
+}
+
+/**
+ * What Slipway tells the task. Texts from the message go by fieldRef: Kubernetes expands `$(NAME)` and `$$` in plain values, so a payload
+ * could read a secret of its container, and would not arrive byte for byte.
+ */
+function slipwayEnv(task: TaskInHand, policy: TaskPolicy, webhookBase: string): V1EnvVar[] {
+  const { format, allow, signingSecret } = policy.webhookSettings;
+  const fromAnnotation = (name: string, annotation: string): V1EnvVar => ({
+    name,
+    valueFrom: { fieldRef: { fieldPath: `metadata.annotations['${annotation}']` } },
+  });
+  const env: V1EnvVar[] = [
+    fromAnnotation(RUNNER_ENV.taskData, POD_ANNOTATION.taskData),
+    fromAnnotation(RUNNER_ENV.taskId, POD_ANNOTATION.taskId),
+    fromAnnotation(RUNNER_ENV.taskType, POD_ANNOTATION.taskType),
+    { name: RUNNER_ENV.clientId, value: task.client },
+    { name: RUNNER_ENV.taskTimeout, value: String(policy.timeoutSeconds) },
+    { name: RUNNER_ENV.maxAttempts, value: String(policy.attempts) },
+    { name: RUNNER_ENV.webhookId, value: webhookBase },
+  ];
+  if (policy.runner === 'foreign') return env;
+  env.push({ name: RUNNER_ENV.webhookFormat, value: format });
+  if (allow.length > 0) env.push({ name: RUNNER_ENV.webhookAllow, value: allow.join(',') });
+  if (signingSecret !== undefined)
+    env.push({ name: RUNNER_ENV.webhookSecret, valueFrom: { secretKeyRef: signingSecret } });
+  return env;
+}

@@ -1,0 +1,201 @@
+/**
+ * What the operator keeps of a Job and its pods: the fields it uses and no other, so that ten thousand of them fit into memory. In
+ * particular TASK_DATA stays behind; it is read from the API server when a message has to be poisoned.
+ */
+import { LABEL, POD_ANNOTATION, STATE, TASK_CONTAINER } from '../../contract/identity.ts';
+import { fromIso } from '../../lib/clock.ts';
+
+/** How a Job ended. Read from its conditions: `status.failed` counts pods and knows nothing of the back-off limit. */
+export interface JobEnd {
+  readonly kind: 'complete' | 'failed';
+  /** Milliseconds since the epoch; a failed Job has no completionTime, so this is the condition's transition. */
+  readonly at: number;
+  /** The condition's reason, such as BackoffLimitExceeded, DeadlineExceeded, PodFailurePolicy. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** A Job as observed. */
+export interface JobRecord {
+  readonly name: string;
+  readonly uid: string;
+  readonly resourceVersion: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly createdAt: number;
+  readonly startedAt: number | undefined;
+  readonly deleting: boolean;
+  readonly suspended: boolean;
+  readonly parallelism: number;
+  /** backoffLimit + 1. */
+  readonly attempts: number;
+  readonly end: JobEnd | undefined;
+  readonly ttlSeconds: number | undefined;
+  readonly settled: boolean;
+}
+
+/** The state of a pod's container `task`. */
+export type TaskContainer =
+  | { readonly kind: 'waiting'; readonly reason: string; readonly message: string }
+  | { readonly kind: 'running'; readonly startedAt: number | undefined }
+  | {
+      readonly kind: 'terminated';
+      readonly exitCode: number;
+      readonly reason: string;
+      /** The termination message. */
+      readonly message: string;
+      readonly startedAt: number | undefined;
+      readonly finishedAt: number | undefined;
+    };
+
+/** A pod of a Job as observed. */
+export interface PodRecord {
+  readonly name: string;
+  readonly jobName: string;
+  readonly createdAt: number;
+  readonly phase: string;
+  /** The pod's own reason, such as Evicted or DeadlineExceeded. */
+  readonly reason: string;
+  readonly message: string;
+  /** The pod was taken away (drain, preemption, eviction by API): such an end uses up no attempt. */
+  readonly disrupted: boolean;
+  readonly task: TaskContainer | undefined;
+}
+
+/** A Job with what only a direct read brings. */
+export interface FullJob {
+  readonly record: JobRecord;
+  /** The decoded message text. */
+  readonly taskData: string;
+}
+
+/** The label `job-name` that Kubernetes sets on a Job's pods. */
+export const JOB_NAME_LABEL = 'batch.kubernetes.io/job-name';
+
+/** The parts of a Job's JSON that are read. Everything is optional: what a server leaves out must not end the operator. */
+export interface RawJob {
+  metadata?: RawMeta;
+  spec?: {
+    suspend?: boolean;
+    parallelism?: number;
+    backoffLimit?: number;
+    ttlSecondsAfterFinished?: number;
+    template?: { metadata?: RawMeta };
+  };
+  status?: { startTime?: string; conditions?: RawCondition[] };
+}
+/** The parts of a pod's JSON that are read. */
+export interface RawPod {
+  metadata?: RawMeta;
+  status?: {
+    phase?: string;
+    reason?: string;
+    message?: string;
+    conditions?: RawCondition[];
+    containerStatuses?: RawContainerStatus[];
+  };
+}
+interface RawMeta {
+  name?: string;
+  uid?: string;
+  resourceVersion?: string;
+  creationTimestamp?: string;
+  deletionTimestamp?: string;
+  labels?: Record<string, string>;
+  annotations?: Record<string, string>;
+}
+interface RawCondition {
+  type?: string;
+  status?: string;
+  reason?: string;
+  message?: string;
+  lastTransitionTime?: string;
+}
+interface RawContainerStatus {
+  name?: string;
+  state?: {
+    waiting?: { reason?: string; message?: string };
+    running?: { startedAt?: string };
+    terminated?: { exitCode?: number; reason?: string; message?: string; startedAt?: string; finishedAt?: string };
+  };
+}
+
+/** Trims a Job. */
+export function jobRecord(raw: RawJob): JobRecord {
+  const { metadata = {}, spec = {}, status = {} } = raw;
+  const labels = metadata.labels ?? {};
+  return {
+    name: metadata.name ?? '',
+    uid: metadata.uid ?? '',
+    resourceVersion: metadata.resourceVersion ?? '',
+    labels,
+    annotations: Object.fromEntries(
+      Object.entries(metadata.annotations ?? {}).filter(([key]) => key.startsWith('slipway.dev/')),
+    ),
+    createdAt: fromIso(metadata.creationTimestamp) ?? 0,
+    startedAt: fromIso(status.startTime),
+    deleting: metadata.deletionTimestamp !== undefined,
+    suspended: spec.suspend === true,
+    parallelism: spec.parallelism ?? 1,
+    attempts: (spec.backoffLimit ?? 6) + 1,
+    end: jobEnd(status.conditions ?? []),
+    ttlSeconds: spec.ttlSecondsAfterFinished,
+    settled: labels[LABEL.state] === STATE.settled,
+  };
+}
+
+/** Trims a pod. */
+export function podRecord(raw: RawPod): PodRecord {
+  const { metadata = {}, status = {} } = raw;
+  const container = status.containerStatuses?.find((one) => one.name === TASK_CONTAINER);
+  return {
+    name: metadata.name ?? '',
+    jobName: metadata.labels?.[JOB_NAME_LABEL] ?? '',
+    createdAt: fromIso(metadata.creationTimestamp) ?? 0,
+    phase: status.phase ?? 'Unknown',
+    reason: status.reason ?? '',
+    message: status.message ?? '',
+    disrupted: (status.conditions ?? []).some((one) => one.type === 'DisruptionTarget' && one.status === 'True'),
+    task: container === undefined ? undefined : taskContainer(container),
+  };
+}
+
+/** A Job with its message text. */
+export function fullJob(raw: RawJob): FullJob {
+  return {
+    record: jobRecord(raw),
+    taskData: raw.spec?.template?.metadata?.annotations?.[POD_ANNOTATION.taskData] ?? '',
+  };
+}
+
+// Only Complete and Failed: they come when every pod has ended. SuccessCriteriaMet and FailureTarget come earlier.
+function jobEnd(conditions: readonly RawCondition[]): JobEnd | undefined {
+  const condition = conditions.find(
+    (one) => (one.type === 'Complete' || one.type === 'Failed') && one.status === 'True',
+  );
+  if (condition === undefined) return undefined;
+  return {
+    kind: condition.type === 'Complete' ? 'complete' : 'failed',
+    at: fromIso(condition.lastTransitionTime) ?? 0,
+    reason: condition.reason ?? '',
+    message: condition.message ?? '',
+  };
+}
+
+function taskContainer({ state = {} }: RawContainerStatus): TaskContainer | undefined {
+  const { waiting, running, terminated } = state;
+  if (terminated !== undefined) {
+    return {
+      kind: 'terminated',
+      exitCode: terminated.exitCode ?? -1,
+      reason: terminated.reason ?? '',
+      message: terminated.message ?? '',
+      startedAt: fromIso(terminated.startedAt),
+      finishedAt: fromIso(terminated.finishedAt),
+    };
+  }
+  if (running !== undefined) return { kind: 'running', startedAt: fromIso(running.startedAt) };
+  return waiting === undefined
+    ? undefined
+    : { kind: 'waiting', reason: waiting.reason ?? '', message: waiting.message ?? '' };
+}

@@ -1,0 +1,137 @@
+/**
+ * The operator's picture of the Jobs of its installation, kept by list and watch.
+ *
+ * States: `unknown` (nothing listed yet, or contact lost) ⇄ `known`. In `unknown` the last picture stays readable, so that leases can be
+ * renewed, but nobody may conclude from a Job's absence that there is none.
+ */
+import type { Clock } from '../../lib/clock.ts';
+import { assertNever } from '../../lib/errors.ts';
+import type { JobRecord, PodRecord } from './records.ts';
+import type { Observation } from './store.ts';
+
+/** Whether the picture can be trusted; `since` is monotonic milliseconds. */
+export type ViewState =
+  | { readonly kind: 'known' }
+  | { readonly kind: 'unknown'; readonly since: number; readonly reason: string };
+
+export class JobsView {
+  readonly #clock: Clock;
+  readonly #jobs = new Map<string, JobRecord>();
+  readonly #pods = new Map<string, Map<string, PodRecord>>();
+  readonly #endSeen = new Map<string, number>();
+  readonly #listeners: ((jobName: string) => void)[] = [];
+  #state: ViewState;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#state = { kind: 'unknown', since: clock.monotonic(), reason: 'no list of Jobs yet' };
+  }
+
+  get state(): ViewState {
+    return this.#state;
+  }
+
+  job(name: string): JobRecord | undefined {
+    return this.#jobs.get(name);
+  }
+
+  jobs(): IterableIterator<JobRecord> {
+    return this.#jobs.values();
+  }
+
+  /** The pods of a Job, oldest first. */
+  pods(jobName: string): readonly PodRecord[] {
+    return [...(this.#pods.get(jobName)?.values() ?? [])].sort((a, b) => a.createdAt - b.createdAt);
+  }
+
+  /** Calls `listener` with the name of each Job that, or whose pods, may have changed. */
+  onChange(listener: (jobName: string) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Milliseconds since a Job was first seen finished; its pods' last words may come by the other watch a moment later. */
+  endAgeMs(name: string): number {
+    const seen = this.#endSeen.get(name);
+    return seen === undefined ? 0 : this.#clock.monotonic() - seen;
+  }
+
+  /** Takes in a version of a Job: from the watch, or, ahead of it, the answer to the operator's own write. */
+  learn(job: JobRecord): void {
+    if (!isNewer(job, this.#jobs.get(job.name))) return;
+    this.#setJob(job);
+    this.#changed(job.name);
+  }
+
+  /** Takes in what the store reports. */
+  observe(observation: Observation): void {
+    switch (observation.kind) {
+      case 'listed':
+        this.#replace(observation.jobs, observation.pods);
+        break;
+      case 'unknown':
+        if (this.#state.kind === 'known')
+          this.#state = { kind: 'unknown', since: this.#clock.monotonic(), reason: observation.error.message };
+        break;
+      case 'job':
+        this.learn(observation.job);
+        break;
+      case 'job-gone':
+        if (this.#jobs.get(observation.job.name)?.uid === observation.job.uid) {
+          this.#jobs.delete(observation.job.name);
+          this.#endSeen.delete(observation.job.name);
+        }
+        this.#changed(observation.job.name);
+        break;
+      case 'pod':
+        this.#setPod(observation.pod);
+        this.#changed(observation.pod.jobName);
+        break;
+      case 'pod-gone':
+        this.#removePod(observation.pod);
+        this.#changed(observation.pod.jobName);
+        break;
+      default:
+        assertNever(observation);
+    }
+  }
+
+  #replace(jobs: readonly JobRecord[], pods: readonly PodRecord[]): void {
+    const touched = new Set([...this.#jobs.keys(), ...this.#pods.keys()]);
+    this.#jobs.clear();
+    this.#pods.clear();
+    for (const job of jobs) this.#setJob(job);
+    for (const name of this.#endSeen.keys()) if (!this.#jobs.has(name)) this.#endSeen.delete(name);
+    for (const pod of pods) this.#setPod(pod);
+    this.#state = { kind: 'known' };
+    for (const name of new Set([...touched, ...this.#jobs.keys()])) this.#changed(name);
+  }
+
+  #setJob(job: JobRecord): void {
+    this.#jobs.set(job.name, job);
+    if (job.end === undefined) this.#endSeen.delete(job.name);
+    else if (!this.#endSeen.has(job.name)) this.#endSeen.set(job.name, this.#clock.monotonic());
+  }
+
+  #setPod(pod: PodRecord): void {
+    const ofJob = this.#pods.get(pod.jobName) ?? new Map<string, PodRecord>();
+    this.#pods.set(pod.jobName, ofJob.set(pod.name, pod));
+  }
+
+  #removePod(pod: PodRecord): void {
+    const ofJob = this.#pods.get(pod.jobName);
+    ofJob?.delete(pod.name);
+    if (ofJob?.size === 0) this.#pods.delete(pod.jobName);
+  }
+
+  #changed(name: string): void {
+    for (const listener of this.#listeners) listener(name);
+  }
+}
+
+/**
+ * The watch may bring an older version of a Job than the answer to the operator's own write did. Versions of one resource can be compared
+ * as numbers (guaranteed by Kubernetes since 1.35, true of etcd before).
+ */
+function isNewer(job: JobRecord, known: JobRecord | undefined): boolean {
+  return known === undefined || known.uid !== job.uid || BigInt(job.resourceVersion) >= BigInt(known.resourceVersion);
+}

@@ -1,0 +1,74 @@
+/** The leases of all messages whose Jobs are known: one `Lease` a Job, so that renewing and deleting never race. */
+import { ANNOTATION } from '../contract/identity.ts';
+import { type Clock, fromIso } from '../lib/clock.ts';
+import { Lease } from '../queue/lease.ts';
+import type { QueueService, ReceivedMessage } from '../queue/service.ts';
+import type { JobRecord } from './jobs/records.ts';
+
+export class Leases {
+  readonly #service: QueueService;
+  readonly #clock: Clock;
+  readonly #leases = new Map<string, Lease>();
+
+  constructor(service: QueueService, clock: Clock) {
+    this.#service = service;
+    this.#clock = clock;
+  }
+
+  /** The lease of a message just received. */
+  received(queue: string, message: Omit<ReceivedMessage, 'text'>): Lease {
+    return new Lease(
+      this.#service,
+      this.#clock,
+      { queue, id: message.id, expiresOn: message.expiresOn },
+      { popReceipt: message.popReceipt, since: this.#clock.now(), until: message.leaseUntil },
+    );
+  }
+
+  /** Binds a lease to the Job that its message became. */
+  bind(jobName: string, lease: Lease): void {
+    this.#leases.set(jobName, lease);
+  }
+
+  /** The lease bound to a Job, if this process knows one. */
+  bound(jobName: string): Lease | undefined {
+    return this.#leases.get(jobName);
+  }
+
+  /** The lease of an observed Job: the bound one, brought up to date with the receipt on the Job, or one made from it. */
+  of(job: JobRecord): Lease {
+    const on = job.annotations;
+    const state = {
+      popReceipt: on[ANNOTATION.popReceipt] ?? '',
+      since: this.#clock.now(),
+      until: fromIso(on[ANNOTATION.leaseUntil]) ?? 0,
+    };
+    const known = this.#leases.get(job.name);
+    if (known !== undefined) {
+      // Another operator may have renewed: its receipt on the Job is then the valid one. Our own former receipts are told apart by `adopt`.
+      known.adopt(state);
+      return known;
+    }
+    const lease = new Lease(
+      this.#service,
+      this.#clock,
+      {
+        queue: on[ANNOTATION.queue] ?? '',
+        id: on[ANNOTATION.messageId] ?? '',
+        expiresOn: fromIso(on[ANNOTATION.expiresOn]) ?? Number.POSITIVE_INFINITY,
+      },
+      state,
+    );
+    this.#leases.set(job.name, lease);
+    return lease;
+  }
+
+  forget(jobName: string): void {
+    this.#leases.delete(jobName);
+  }
+
+  /** Leases of messages that still have to be kept: for the extension at shutdown. */
+  held(): readonly (readonly [jobName: string, lease: Lease])[] {
+    return [...this.#leases].filter(([, lease]) => lease.condition === 'held');
+  }
+}

@@ -1,0 +1,121 @@
+/** Looks at one Job and does what is due: keep its message's lease, or settle it. */
+import { ANNOTATION } from '../contract/identity.ts';
+import { iso } from '../lib/clock.ts';
+import { isKind } from '../lib/errors.ts';
+import type { Lease } from '../queue/lease.ts';
+import type { Slots } from './admission/slots.ts';
+import { takesSlot } from './admission/slots.ts';
+import type { JobRecord } from './jobs/records.ts';
+import type { Leases } from './leases.ts';
+import { decide } from './settle/decide.ts';
+import { type SettleTools, settle } from './settle/settle.ts';
+
+/** What looking at a Job works with. */
+export interface ReconcileTools extends SettleTools {
+  readonly leases: Leases;
+  readonly slots: Slots;
+  readonly renewSeconds: number;
+}
+
+/** Looks at the Job of that name; returns milliseconds until it should be looked at again. */
+export async function reconcile(tools: ReconcileTools, name: string, signal: AbortSignal): Promise<number | undefined> {
+  const { view, leases, clock } = tools;
+  const job = view.job(name);
+  if (job === undefined) return forget(tools, name, signal);
+  if (!takesSlot(job)) tools.slots.freed.wake();
+  if (job.settled) {
+    leases.forget(name);
+    return undefined;
+  }
+  const lease = leases.of(job);
+  const { condition, renewAt, state } = lease;
+  const decision = decide({
+    job,
+    pods: view.pods(name),
+    lease: { condition, renewAt, popReceipt: state.popReceipt },
+    endAgeMs: view.endAgeMs(name),
+    now: clock.now(),
+    viewKnown: view.state.kind === 'known',
+  });
+  switch (decision.kind) {
+    case 'leave':
+      return decision.lookAgainMs;
+    case 'renew':
+      return renew(tools, job, lease, signal);
+    case 'write-receipt':
+      await writeReceipt(tools, job, lease, signal);
+      return 0;
+    case 'settle':
+      await settle(tools, job, lease, decision.outcome, decision.steps, signal);
+      return 0;
+  }
+}
+
+async function renew(
+  tools: ReconcileTools,
+  job: JobRecord,
+  lease: Lease,
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  const { metrics, log } = tools;
+  try {
+    if (await lease.renew(tools.renewSeconds, signal)) {
+      metrics.renewals.inc({ result: 'renewed' });
+      await writeReceipt(tools, job, lease, signal);
+      return 0;
+    }
+  } catch (error) {
+    metrics.renewals.inc({ result: 'failed' });
+    throw error;
+  }
+  metrics.renewals.inc({ result: 'lost' });
+  metrics.leasesLost.inc({ queue: lease.queue });
+  log.warn(
+    { job: job.name, queue: lease.queue },
+    'the lease is lost: the message may be received again, and will find this Job',
+  );
+  tools.view.learn(
+    await tools.store.patch(job.name, { annotations: { [ANNOTATION.leaseLost]: iso(tools.clock.now()) } }, signal),
+  );
+  await tools.store.notify({
+    reason: 'LeaseLost',
+    message: `The lease on the message in ${lease.queue} was lost; the Job goes on.`,
+    type: 'Warning',
+    about: { kind: 'Job', name: job.name, uid: job.uid },
+  });
+  return undefined;
+}
+
+/** Puts the lease's receipt onto the Job, where the next operator will look for it. */
+export async function writeReceipt(
+  tools: Pick<ReconcileTools, 'store' | 'view' | 'checkpoint'>,
+  job: JobRecord,
+  lease: Lease,
+  signal: AbortSignal,
+): Promise<void> {
+  const annotations = {
+    [ANNOTATION.popReceipt]: lease.state.popReceipt,
+    [ANNOTATION.leaseUntil]: iso(lease.state.until),
+  };
+  try {
+    tools.view.learn(await tools.store.patch(job.name, { annotations }, signal));
+  } catch (error) {
+    if (!isKind(error, 'not-found')) throw error;
+  }
+  await tools.checkpoint('receipt-patched', job.name);
+}
+
+/** A Job that is gone. If it was not settled, its message goes back to the queue, unless nobody knows what is there. */
+async function forget(tools: ReconcileTools, name: string, signal: AbortSignal): Promise<undefined> {
+  const lease = tools.leases.bound(name);
+  tools.slots.freed.wake();
+  if (lease === undefined || tools.view.state.kind === 'unknown') return undefined;
+  tools.leases.forget(name);
+  if (lease.condition !== 'held') return undefined;
+  tools.log.warn(
+    { job: name, queue: lease.queue },
+    'the Job was deleted before it was settled: its message is released and will run again',
+  );
+  await lease.release(0, signal);
+  return undefined;
+}

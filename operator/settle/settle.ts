@@ -1,0 +1,242 @@
+/** Carries out the steps of settling that `decide` has found due. Effects only; what is due is decided there. */
+import { ANNOTATION, LABEL, STATE } from '../../contract/identity.ts';
+import { encodeMessage, rawTaskId, rawTaskType } from '../../contract/message.ts';
+import { formatWebhook, type WebhookBody, webhookId, webhookIdBase } from '../../contract/webhook.ts';
+import { type Clock, fromIso, iso } from '../../lib/clock.ts';
+import { isKind } from '../../lib/errors.ts';
+import { tryParseJson } from '../../lib/json.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Lease, Removal } from '../../queue/lease.ts';
+import { bury } from '../../queue/poison.ts';
+import type { QueueService } from '../../queue/service.ts';
+import { nextTryAfter } from '../../webhook/schedule.ts';
+import type { Checkpoint } from '../checkpoint.ts';
+import type { FileConfig } from '../config-schema.ts';
+import type { Outcome } from '../jobs/outcome.ts';
+import type { JobRecord } from '../jobs/records.ts';
+import type { JobStore } from '../jobs/store.ts';
+import type { JobsView } from '../jobs/view.ts';
+import type { Metrics } from '../metrics.ts';
+import type { SendWebhook } from '../send-webhook.ts';
+import type { SettleStep } from './decide.ts';
+import { type WebhookState, webhookState, webhookStateAnnotation } from './webhook-state.ts';
+
+/** What settling works with. */
+export interface SettleTools {
+  readonly store: JobStore;
+  readonly view: JobsView;
+  readonly queues: QueueService;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly sendWebhook: SendWebhook;
+  readonly checkpoint: Checkpoint;
+  readonly settings: Pick<FileConfig, 'ttl' | 'poison' | 'webhook'>;
+}
+
+/** No message stays invisible longer, so no redelivery comes later. */
+const LONGEST_VISIBILITY_S = 604_800;
+
+/**
+ * Takes the steps in order. Ends early, without an error, when the webhook is owed: the Job then stays unsettled until its next try.
+ *
+ * @throws ServiceError when a step failed; the next decision finds it due again
+ */
+export async function settle(
+  tools: SettleTools,
+  job: JobRecord,
+  lease: Lease,
+  outcome: Outcome,
+  steps: readonly SettleStep[],
+  signal: AbortSignal,
+): Promise<void> {
+  let current = job;
+  let removal: Removal = removalBefore(job);
+  let webhook: WebhookState | undefined;
+  const patch = async (annotations: Record<string, string>) => {
+    current = await tools.store.patch(job.name, { annotations }, signal);
+    tools.view.learn(current);
+  };
+  for (const step of steps) {
+    switch (step) {
+      case 'record':
+        await patch({ [ANNOTATION.outcome]: JSON.stringify(outcome) });
+        break;
+      case 'poison':
+        await poison(tools, current, outcome, signal);
+        await tools.checkpoint('poisoned', job.name);
+        await patch({ [ANNOTATION.poisoned]: iso(tools.clock.now()) });
+        break;
+      case 'delete':
+        removal = await lease.remove(signal);
+        await tools.checkpoint('deleted', job.name);
+        break;
+      case 'webhook':
+        webhook = await report(tools, current, outcome, removal, signal);
+        await tools.checkpoint('webhook-sent', job.name);
+        if (webhook.kind === 'owed') return patch(webhookStateAnnotation(webhook));
+        break;
+      case 'close':
+        await close(tools, current, outcome, removal, webhook, signal);
+        await tools.checkpoint('settled', job.name);
+    }
+  }
+}
+
+async function poison(tools: SettleTools, job: JobRecord, outcome: Outcome, signal: AbortSignal): Promise<void> {
+  const on = job.annotations;
+  const queue = on[ANNOTATION.queue] ?? '';
+  const encoding = on[ANNOTATION.encoding] === 'base64' ? 'base64' : 'plain';
+  const full = await tools.store.get(job.name, signal);
+  const envelope = {
+    slipway: 1 as const,
+    id: on[ANNOTATION.messageId] ?? '',
+    queue,
+    reason: `${outcome.diagnosis.category}: ${outcome.diagnosis.message}`,
+    diagnosis: outcome.diagnosis,
+    attempts: outcome.attempts,
+    insertedOn: on[ANNOTATION.insertedOn] ?? null,
+    poisonedOn: iso(tools.clock.now()),
+    encoding: encoding as 'base64' | 'plain',
+    original: encodeMessage(full?.taskData ?? '', encoding),
+  };
+  if (full === undefined) throw new Error(`Job ${job.name} is gone before its message was poisoned`);
+  const stored = await bury(tools.queues, envelope, tools.settings.poison.format, signal);
+  if (stored) tools.metrics.poisoned.inc({ queue, category: outcome.diagnosis.category });
+  else tools.log.warn({ job: job.name, queue }, 'the queue is gone: no poison copy was made');
+}
+
+async function report(
+  tools: SettleTools,
+  job: JobRecord,
+  outcome: Outcome,
+  removal: Removal,
+  signal: AbortSignal,
+): Promise<WebhookState> {
+  const full = await tools.store.get(job.name, signal);
+  const on = job.annotations;
+  const ref = {
+    account: on[ANNOTATION.account] ?? '',
+    queue: on[ANNOTATION.queue] ?? '',
+    messageId: on[ANNOTATION.messageId] ?? '',
+  };
+  const body = webhookBody(outcome, on[ANNOTATION.client] ?? '', tryParseJson(full?.taskData ?? ''));
+  const tries = (webhookState(job)?.tries ?? 0) + 1;
+  const result = await tools.sendWebhook(
+    {
+      url: on[ANNOTATION.webhookUrl] ?? '',
+      id: webhookId(webhookIdBase(ref), body.status),
+      body: formatWebhook(body, tools.settings.webhook.format),
+    },
+    signal,
+  );
+  if (result.kind === 'delivered') return { kind: 'delivered', tries };
+  const wait = result.kind === 'retry' ? nextTryAfter(tries, tools.clock.random(), result.retryAfterMs) : undefined;
+  const fields = { job: job.name, tries, detail: result.detail };
+  if (wait !== undefined) {
+    tools.log.warn(
+      { ...fields, nextInSeconds: Math.round(wait / 1000) },
+      'the webhook was not delivered and stays owed',
+    );
+    return { kind: 'owed', tries, nextAt: tools.clock.now() + wait, detail: result.detail, removal };
+  }
+  tools.metrics.webhooks.inc({ result: 'given-up' });
+  tools.log.error(fields, 'the webhook is given up');
+  await tools.store.notify({
+    reason: 'WebhookGivenUp',
+    message: `The webhook was not delivered in ${tries} tries: ${result.detail}`,
+    type: 'Warning',
+    about: { kind: 'Job', name: job.name, uid: job.uid },
+  });
+  return { kind: 'given-up', tries, detail: result.detail };
+}
+
+function webhookBody(outcome: Outcome, client: string, task: unknown): WebhookBody {
+  const { status, diagnosis, startedAt, finishedAt } = outcome;
+  return {
+    task_id: rawTaskId(task),
+    task_type: rawTaskType(task),
+    client_id: client,
+    status,
+    ...(outcome.result === undefined ? {} : { result: outcome.result }),
+    ...(status === 'completed'
+      ? {}
+      : { error: { code: diagnosis.category, message: diagnosis.message, hint: diagnosis.hint } }),
+    started_at: startedAt,
+    finished_at: finishedAt,
+    duration_ms: Math.max(
+      0,
+      (fromIso(finishedAt) ?? 0) - (fromIso(startedAt ?? undefined) ?? fromIso(finishedAt) ?? 0),
+    ),
+  };
+}
+
+/**
+ * The last write: settled, and from here on Kubernetes may remove the record. Bound to the version that was decided on, so that of two
+ * operators one closes the Job and the other finds it closed.
+ */
+async function close(
+  tools: SettleTools,
+  job: JobRecord,
+  outcome: Outcome,
+  removal: Removal,
+  webhook: WebhookState | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const { clock, settings } = tools;
+  const now = clock.now();
+  const keepFor = outcome.status === 'completed' ? settings.ttl.completedSeconds : settings.ttl.failedSeconds;
+  // "Gone or alive under another receipt" cannot be told apart: the record stays as long as the message might come back.
+  const expiresOn = fromIso(job.annotations[ANNOTATION.expiresOn]) ?? Number.POSITIVE_INFINITY;
+  const mayReturnFor =
+    removal === 'unsure' ? Math.min(LONGEST_VISIBILITY_S, Math.max(0, Math.ceil((expiresOn - now) / 1000))) : 0;
+  const sinceEnd = Math.max(0, Math.ceil((now - (job.end?.at ?? now)) / 1000));
+  try {
+    const closed = await tools.store.patch(
+      job.name,
+      {
+        resourceVersion: job.resourceVersion,
+        labels: { [LABEL.state]: STATE.settled },
+        annotations: {
+          [ANNOTATION.settled]: iso(now),
+          ...(webhook === undefined ? {} : webhookStateAnnotation(webhook)),
+        },
+        ttlSeconds: sinceEnd + Math.max(keepFor, mayReturnFor),
+      },
+      signal,
+    );
+    tools.view.learn(closed);
+  } catch (error) {
+    if (isKind(error, 'not-found')) return;
+    throw error;
+  }
+  const labels = {
+    client: job.annotations[ANNOTATION.client] ?? '',
+    type: job.labels[LABEL.taskType] ?? '',
+    status: outcome.status,
+  };
+  tools.metrics.settled.inc({ ...labels, category: outcome.diagnosis.category });
+  if (outcome.startedAt !== null)
+    tools.metrics.taskDuration.observe(
+      labels,
+      ((fromIso(outcome.finishedAt) ?? 0) - (fromIso(outcome.startedAt) ?? 0)) / 1000,
+    );
+  tools.log.info(
+    {
+      job: job.name,
+      client: labels.client,
+      type: labels.type,
+      status: outcome.status,
+      category: outcome.diagnosis.category,
+      message: removal,
+      webhook: webhook?.kind ?? (outcome.webhookDue ? 'due' : 'not-due'),
+    },
+    'settled',
+  );
+}
+
+/** How deleting the message ended in an earlier life of this settling, if it did. */
+function removalBefore(job: JobRecord): Removal {
+  const state = webhookState(job);
+  return state?.kind === 'owed' ? state.removal : 'unsure';
+}

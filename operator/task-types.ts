@@ -1,0 +1,126 @@
+/**
+ * Which task types may be started. A type whose Job the API server refuses is paused: a wrong configuration must not poison a queue. It is
+ * asked about again each minute, since the refusal may have come from the cluster (an admission policy, a limit range).
+ */
+import type { V1Job } from '@kubernetes/client-node';
+import type { Clock } from '../lib/clock.ts';
+import { isKind, messageOf } from '../lib/errors.ts';
+import type { Log } from '../lib/log.ts';
+import { Wakeup } from '../lib/wakeup.ts';
+import type { Config, TaskPolicy } from './config.ts';
+import { type ManifestContext, manifest } from './jobs/manifest.ts';
+import type { JobStore } from './jobs/store.ts';
+import type { Metrics } from './metrics.ts';
+
+const RECHECK_MS = 60_000;
+
+export interface TaskTypesOptions {
+  readonly config: Pick<Config, 'policies' | 'podName'> & { readonly storage: { readonly account: string } };
+  readonly context: ManifestContext;
+  readonly store: JobStore;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Called when every type has been asked about for the first time. */
+  readonly onChecked: () => void;
+}
+
+export class TaskTypes {
+  readonly #options: TaskTypesOptions;
+  readonly #paused = new Map<string, string>();
+  readonly #recheck = new Wakeup();
+  #checked = false;
+
+  constructor(options: TaskTypesOptions) {
+    this.#options = options;
+  }
+
+  /** Why the type is paused; undefined for one that may be started. */
+  pausedBecause(type: string): string | undefined {
+    return this.#paused.get(type);
+  }
+
+  /** All paused types with their reasons. */
+  get paused(): ReadonlyMap<string, string> {
+    return this.#paused;
+  }
+
+  /** True once every type has been asked about: before that nothing is received. */
+  get checked(): boolean {
+    return this.#checked;
+  }
+
+  /** The server has refused a Job of this type. */
+  pause(type: string, reason: string): void {
+    const { log, metrics, store, config } = this.#options;
+    if (this.#paused.has(type)) return;
+    this.#paused.set(type, reason);
+    metrics.typePaused.set({ type }, 1);
+    log.error(
+      { type, reason },
+      'the task type is paused: the API server refuses its Job. Its messages are kept; correct taskTypes in the configuration',
+    );
+    if (config.podName === undefined) return;
+    void store.notify({
+      reason: 'TaskTypePaused',
+      message: `Task type ${type} is paused, its messages are kept: ${reason}`,
+      type: 'Warning',
+      about: { kind: 'Pod', name: config.podName },
+    });
+  }
+
+  /** Asks about every type, and then again each minute, until `signal` aborts. */
+  async keepChecking(signal: AbortSignal): Promise<void> {
+    const { config, clock } = this.#options;
+    while (!signal.aborted) {
+      const answers = await Promise.all([...config.policies.values()].map((policy) => this.#ask(policy, signal)));
+      if (!this.#checked && answers.every(Boolean)) {
+        this.#checked = true;
+        this.#options.onChecked();
+      }
+      await this.#recheck.sleep(this.#checked ? RECHECK_MS : 2000, clock, signal);
+    }
+  }
+
+  /** @returns whether there was an answer */
+  async #ask(policy: TaskPolicy, signal: AbortSignal): Promise<boolean> {
+    const { store, log, metrics } = this.#options;
+    try {
+      await store.dryRun(this.#sample(policy), signal);
+    } catch (error) {
+      if (isKind(error, 'invalid')) {
+        this.pause(policy.type, messageOf(error));
+        return true;
+      }
+      // Quota, policy and lost rights look alike, and pass: no reason to pause. Without an answer nothing is known yet.
+      if (!signal.aborted)
+        log.warn({ type: policy.type, err: error }, "could not ask the API server whether it takes this type's Job");
+      return isKind(error, 'forbidden');
+    }
+    if (this.#paused.delete(policy.type)) {
+      metrics.typePaused.set({ type: policy.type }, 0);
+      log.info({ type: policy.type }, 'the task type is resumed: the API server takes its Job now');
+    }
+    return true;
+  }
+
+  #sample(policy: TaskPolicy): V1Job {
+    const { config, context } = this.#options;
+    const message = { id: 'dry-run', popReceipt: 'none', dequeueCount: 1, insertedOn: 0, expiresOn: 0, leaseUntil: 0 };
+    return manifest(
+      {
+        account: config.storage.account,
+        queue: 'dry-run-tasks',
+        client: 'dry-run',
+        message,
+        taskId: 'dry-run',
+        taskType: policy.type,
+        taskData: '{}',
+        encoding: 'plain',
+        webhookUrl: undefined,
+      },
+      policy,
+      context,
+    );
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * One leased message. Renewing, releasing and deleting are serialised, and each uses the last receipt: a receipt that was used before it
+ * is dead.
+ *
+ * States: `held` → `lost` (somebody else has the message, or it is gone; nobody may touch it with this lease any more), `held` → `gone`
+ * (deleted by us). `adopt` brings a lost lease back when the message was received anew.
+ */
+import type { Clock } from '../lib/clock.ts';
+import { isKind } from '../lib/errors.ts';
+import type { QueueService } from './service.ts';
+
+/** What is known of a message's lease; times are milliseconds since the epoch. */
+export interface LeaseState {
+  readonly popReceipt: string;
+  /** When this receipt was got, as far as known. */
+  readonly since: number;
+  readonly until: number;
+}
+
+/** How a delete ended. `unsure`: the service knows no such message under this receipt, so it is gone, or alive under another receipt. */
+export type Removal = 'deleted' | 'unsure' | 'queue-gone';
+
+export class Lease {
+  readonly queue: string;
+  readonly messageId: string;
+  readonly expiresOn: number;
+  readonly #service: QueueService;
+  readonly #clock: Clock;
+  readonly #past = new Set<string>();
+  #state: LeaseState;
+  #condition: 'held' | 'lost' | 'gone' = 'held';
+  #tail: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    service: QueueService,
+    clock: Clock,
+    message: { readonly queue: string; readonly id: string; readonly expiresOn: number },
+    state: LeaseState,
+  ) {
+    this.#service = service;
+    this.#clock = clock;
+    this.queue = message.queue;
+    this.messageId = message.id;
+    this.expiresOn = message.expiresOn;
+    this.#state = state;
+  }
+
+  get condition(): 'held' | 'lost' | 'gone' {
+    return this.#condition;
+  }
+
+  get state(): LeaseState {
+    return this.#state;
+  }
+
+  /** When two thirds of the lease have passed: the time to renew it. */
+  get renewAt(): number {
+    return this.#state.since + ((this.#state.until - this.#state.since) * 2) / 3;
+  }
+
+  /** Takes over a receipt that another delivery of the message, or another operator, brought. One of our own former ones is ignored. */
+  adopt(state: LeaseState): boolean {
+    if (this.#condition === 'gone' || state.popReceipt === this.#state.popReceipt || this.#past.has(state.popReceipt))
+      return false;
+    this.#replace(state);
+    this.#condition = 'held';
+    return true;
+  }
+
+  /**
+   * Hides the message for `seconds` from now, less where it expires earlier (the service refuses a longer time).
+   *
+   * @returns false when the lease is lost
+   * @throws ServiceError when the service gave no usable answer; the lease may or may not have been renewed
+   */
+  async renew(seconds: number, signal?: AbortSignal): Promise<boolean> {
+    return this.#serially(async () => {
+      if (this.#condition !== 'held') return false;
+      const left = Math.floor((this.expiresOn - this.#clock.now()) / 1000);
+      try {
+        const renewal = await this.#service.renew(
+          this.queue,
+          this.messageId,
+          this.#state.popReceipt,
+          Math.max(0, Math.min(seconds, left)),
+          signal,
+        );
+        this.#replace({ popReceipt: renewal.popReceipt, since: this.#clock.now(), until: renewal.leaseUntil });
+        return true;
+      } catch (error) {
+        if (!isKind(error, 'lease-lost', 'not-found')) throw error;
+        this.#condition = 'lost';
+        return false;
+      }
+    });
+  }
+
+  /** Gives the message back, visible after `delaySeconds`. A lost lease is nothing to give back. */
+  async release(delaySeconds: number, signal?: AbortSignal): Promise<void> {
+    await this.renew(delaySeconds, signal);
+    if (this.#condition === 'held') this.#condition = 'lost';
+  }
+
+  /** Deletes the message. Repeating it is harmless. */
+  async remove(signal?: AbortSignal): Promise<Removal> {
+    return this.#serially(async () => {
+      if (this.#condition === 'gone') return 'deleted';
+      if (this.#condition === 'lost') return 'unsure';
+      try {
+        await this.#service.remove(this.queue, this.messageId, this.#state.popReceipt, signal);
+        this.#condition = 'gone';
+        return 'deleted';
+      } catch (error) {
+        if (isKind(error, 'not-found')) return 'queue-gone';
+        if (isKind(error, 'lease-lost')) return 'unsure';
+        throw error;
+      }
+    });
+  }
+
+  #replace(state: LeaseState): void {
+    this.#past.add(this.#state.popReceipt);
+    this.#state = state;
+  }
+
+  async #serially<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#tail.then(work, work);
+    this.#tail = mine.catch(() => undefined);
+    return mine;
+  }
+}

@@ -1,0 +1,21 @@
+import { defineConfig } from 'vitest/config';
+
+const tier = (name: string, include: string[], testTimeout: number) => ({
+  test: { name, include, testTimeout, hookTimeout: Math.max(30_000, testTimeout), environment: 'node' as const },
+});
+
+const outside = ['node_modules/**', 'dist/**', 'tests/**'];
+
+/** One project a tier; what each tier needs is said in docs/testing.md. */
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { ...tier('unit', ['**/*.test.ts'], 10_000).test, exclude: outside } },
+      tier('model', ['tests/model/**/*.test.ts'], 60_000),
+      tier('integration', ['tests/integration/**/*.test.ts'], 120_000),
+      tier('control-plane', ['tests/control-plane/**/*.test.ts'], 600_000),
+      tier('images', ['tests/images/**/*.test.ts'], 900_000),
+      tier('e2e', ['tests/e2e/**/*.test.ts'], 900_000),
+    ],
+  },
+});
