@@ -136,7 +136,7 @@ const webhookUrl = z
   }, 'must be an absolute http or https URL');
 
 const taskSchema = z.looseObject(
-  { task_id: name, task_type: name, payload: z.unknown(), webhook_url: webhookUrl.nullish() },
+  { task_id: name, task_type: name, payload: z.unknown().optional(), webhook_url: webhookUrl.nullish() },
   { error: (issue) => `must be a JSON object, got ${kindOf(issue.input)}` },
 );
 

@@ -1,0 +1,99 @@
+/** The chart's values: the operator's configuration schema and, around it, what only the chart knows. */
+import { z } from 'zod';
+import { configSchema } from '../operator/config-schema.ts';
+
+const labels = z.record(z.string(), z.string());
+const object = z.record(z.string(), z.unknown());
+const quantities = z.record(z.string(), z.union([z.string(), z.number()]));
+// Helm judges by the schema before it renders, so an empty name must pass here to be refused in a sentence by templates/_validate.tpl.
+const nameOrEmpty = z.string().regex(/^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$/);
+
+const image = z
+  .strictObject({
+    repository: z
+      .string()
+      .regex(/^\S*$/)
+      .describe('Image of the operator without tag, built from Dockerfile.operator and pushed to your registry.'),
+    tag: z
+      .string()
+      .regex(/^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(@sha256:[a-f0-9]{64})?)?$/)
+      .describe("Tag, which may carry a digest: 1.0.0@sha256:…. Empty: the chart's appVersion."),
+    pullPolicy: z.enum(['Always', 'IfNotPresent', 'Never']).describe('When a node pulls the image.'),
+  })
+  .describe("The operator's image.");
+
+const storage = z
+  .strictObject({
+    existingSecret: nameOrEmpty.describe(
+      "Secret with the way into the storage account. The chart makes none: a secret among the values would end in the release's history.",
+    ),
+    access: z
+      .enum(['connection-string', 'sas-url'])
+      .describe(
+        "What the Secret holds: the account's connection string, or the queue service's URL with a SAS (https://ACCOUNT.queue.core.windows.net/?sv=…).",
+      ),
+    key: z.string().describe('Key in the Secret. Empty: the value of storage.access.'),
+    taskTypes: z
+      .array(z.string())
+      .describe(
+        'Task types that get the connection string too, as AZURE_STORAGE_CONNECTION_STRING; it opens all of the account. A type whose own env names the variable keeps its own. Without effect for a SAS.',
+      ),
+  })
+  .describe('How the operator reaches the queues.');
+
+/** `.Values`. Every default stands in charts/slipway/values.yaml or, for `config`, in the operator's schema. */
+export const chartValuesSchema = z.strictObject({
+  image,
+  imagePullSecrets: z
+    .array(z.strictObject({ name: nameOrEmpty.describe('Name of the Secret.') }))
+    .describe("Secrets for pulling the operator's image; those for tasks are config.runner.imagePullSecrets."),
+  replicas: z
+    .number()
+    .int()
+    .min(0)
+    .describe('1, or 0 to stop the operator while its tasks go on. More is refused: this version elects no leader.'),
+  storage,
+  config: configSchema.describe(
+    "The operator's configuration file, as it is. A change restarts the operator; running tasks go on.",
+  ),
+  serviceAccount: z
+    .strictObject({
+      create: z.boolean().describe('Whether the chart makes the service account.'),
+      name: nameOrEmpty.describe('Its name. Empty: the name of the Deployment.'),
+      annotations: labels.describe('Its annotations.'),
+    })
+    .describe("The operator's service account. Tasks have the one of their type, without a token."),
+  networkPolicy: z
+    .strictObject({
+      enabled: z
+        .boolean()
+        .describe(
+          "Whether ingress is cut down to the operator's HTTP port (probes, /metrics) and, for tasks, to nothing. Egress stays free: webhooks go where messages say.",
+        ),
+    })
+    .describe('Network policies of operator and tasks.'),
+  resources: z
+    .strictObject({
+      requests: quantities.optional().describe('What the operator is sure to get.'),
+      limits: quantities
+        .optional()
+        .describe('What it may use at most. No CPU limit: it works in bursts, when many messages come.'),
+    })
+    .describe("The operator's resources; those of tasks are config.defaults.resources."),
+  podLabels: labels.describe("Further labels of the operator's pod."),
+  podAnnotations: labels.describe(
+    "Further annotations of the operator's pod, such as prometheus.io/scrape; metrics are at port 8080, /metrics.",
+  ),
+  nodeSelector: labels.describe('Labels of the nodes that may run the operator.'),
+  tolerations: z.array(object).describe("Tolerations of the operator's pod."),
+  affinity: object.describe("Affinity of the operator's pod."),
+  global: object.optional().describe('What a parent chart hands to all of its charts. Slipway reads nothing of it.'),
+});
+
+/** Values without a default that would do: values.yaml has them empty, and templates/_validate.tpl asks for them in a sentence. */
+export const REQUIRED_VALUES: readonly string[] = [
+  'image.repository',
+  'storage.existingSecret',
+  'config.queues',
+  'config.runner.image',
+];

@@ -1,0 +1,58 @@
+import { expect, test } from 'vitest';
+import { systemClock } from '../lib/clock.ts';
+import { createLog } from '../lib/log.ts';
+import type { ApiRequest, KubernetesApi } from '../operator/jobs/api.ts';
+import { createKubernetesStore } from '../operator/jobs/kubernetes.ts';
+import type { JobStore } from '../operator/jobs/store.ts';
+import { PERMISSIONS, roleRules } from './permissions.ts';
+
+/** Every method of the store, so that a new one cannot be forgotten here. */
+const CALLS: { readonly [method in keyof JobStore]: (store: JobStore) => Promise<unknown> } = {
+  create: (store) => store.create({ metadata: { name: 'a' } }),
+  dryRun: (store) => store.dryRun({ metadata: { name: 'a' } }),
+  get: (store) => store.get('a'),
+  patch: (store) => store.patch('a', { labels: { x: 'y' } }),
+  notify: (store) => store.notify({ reason: 'R', message: 'm', type: 'Normal', about: { kind: 'Job', name: 'a' } }),
+  follow: (store) => store.follow(() => undefined, AbortSignal.timeout(50)),
+};
+
+/** The right that a request needs, as the API server's authorizer derives it. */
+function rightFor({ method, path, query }: ApiRequest): string {
+  const match = /^\/(?:api|apis\/(?<group>[^/]+))\/[^/]+\/namespaces\/ns\/(?<resource>[^/]+)(?<name>\/[^/]+)?$/.exec(
+    path,
+  );
+  expect(match, path).not.toBeNull();
+  const { group = '', resource = '', name } = match?.groups ?? {};
+  const read = query?.['watch'] === 'true' ? 'watch' : name === undefined ? 'list' : 'get';
+  const verb = { GET: read, POST: 'create', PATCH: 'patch', DELETE: 'delete' }[method];
+  return `${verb} ${resource}.${group}`;
+}
+
+test('the Role grants what the operator asks the API server for, and nothing more', async () => {
+  const used = new Set<string>();
+  const api: KubernetesApi = {
+    request: async (request) => {
+      used.add(rightFor(request));
+      return { metadata: {}, items: [] };
+    },
+    async *lines(request) {
+      used.add(rightFor(request));
+      yield* [];
+      await systemClock.sleep(1000, request.signal);
+    },
+  };
+  const log = createLog('silent', {});
+  const store = createKubernetesStore(api, { namespace: 'ns', installation: 'i', clock: systemClock, log });
+  await Promise.all(Object.values(CALLS).map((call) => call(store)));
+
+  const granted = PERMISSIONS.flatMap(({ group, resource, verbs }) =>
+    verbs.map((verb) => `${verb} ${resource}.${group}`),
+  );
+  expect([...used].sort()).toEqual(granted.sort());
+});
+
+test('a rule is YAML with its reason', () => {
+  expect(roleRules([{ group: 'batch', resource: 'jobs', verbs: ['get', 'list'], why: 'To see.' }])).toBe(
+    '# To see.\n- apiGroups: ["batch"]\n  resources: [jobs]\n  verbs: [get, list]',
+  );
+});

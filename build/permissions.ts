@@ -1,0 +1,33 @@
+/** What the operator may do in its namespace: the one source of the chart's Role, held to the code by permissions.test.ts. */
+
+/** Verbs on one resource of one API group ('' is the core group). */
+export interface Permission {
+  readonly group: string;
+  readonly resource: string;
+  readonly verbs: readonly string[];
+  /** What for, as it stands in the Role. */
+  readonly why: string;
+}
+
+/** Nothing here reads a Secret or starts a pod other than by a Job. */
+export const PERMISSIONS: readonly Permission[] = [
+  {
+    group: 'batch',
+    resource: 'jobs',
+    verbs: ['create', 'get', 'list', 'patch', 'watch'],
+    why: 'One Job per message; what is known of the message stands on it.',
+  },
+  { group: '', resource: 'pods', verbs: ['list', 'watch'], why: 'How a task ended stands on its pod.' },
+  { group: '', resource: 'events', verbs: ['create'], why: 'What kubectl describe job shows.' },
+];
+
+/** The permissions as the rules of a Role, in YAML. */
+export function roleRules(permissions: readonly Permission[]): string {
+  return permissions
+    .map(({ group, resource, verbs, why }) =>
+      [`# ${why}`, `- apiGroups: ["${group}"]`, `  resources: [${resource}]`, `  verbs: [${verbs.join(', ')}]`].join(
+        '\n',
+      ),
+    )
+    .join('\n');
+}

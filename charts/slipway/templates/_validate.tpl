@@ -1,0 +1,37 @@
+{{/*
+What the schema cannot say, or not in a sentence: all problems at once, each with its remedy. It also holds with --skip-schema-validation.
+*/}}
+{{- define "slipway.validate" -}}
+{{- $problems := list -}}
+{{- if not .Values.image.repository -}}
+{{- $problems = append $problems "image.repository is not set: there is no public image of the operator. Build Dockerfile.operator, push it to your registry and set image.repository to its name, such as registry.example.com/slipway-operator" -}}
+{{- else if regexMatch "(:[^/]*|@.*)$" .Values.image.repository -}}
+{{- $problems = append $problems (printf "image.repository = %s: ends in a tag or a digest. Set image.repository to the name alone, and image.tag to the rest" .Values.image.repository) -}}
+{{- end -}}
+{{- if gt (int .Values.replicas) 1 -}}
+{{- $problems = append $problems (printf "replicas = %v: this version elects no leader, and two operators would take each other's leases. Set replicas to 1, or to 0 to stop the operator" .Values.replicas) -}}
+{{- end -}}
+{{- if not .Values.storage.existingSecret -}}
+{{- $problems = append $problems (printf "storage.existingSecret is not set: the operator cannot reach a queue. Create a Secret with the key %s in the namespace %s and set storage.existingSecret to its name" (include "slipway.storageKey" .) .Release.Namespace) -}}
+{{- end -}}
+{{- if not .Values.config.queues -}}
+{{- $problems = append $problems "config.queues is empty: there is nothing to do. Name at least one queue: --set config.queues[0].name=acme-tasks" -}}
+{{- end -}}
+{{- if not (.Values.config.runner).image -}}
+{{- $problems = append $problems "config.runner.image is not set: there is no public image of the runner. Build Dockerfile.runner, push it to your registry and set config.runner.image to its reference, such as registry.example.com/slipway-runner:1.0.0" -}}
+{{- end -}}
+{{- if not .Values.config.taskTypes -}}
+{{- $problems = append $problems "config.taskTypes is empty: every message would be poisoned as of unknown type. Name at least one task type, such as echo: {}" -}}
+{{- end -}}
+{{- range .Values.storage.taskTypes -}}
+{{- if not (hasKey ($.Values.config.taskTypes | default dict) .) -}}
+{{- $problems = append $problems (printf "storage.taskTypes names %s, which config.taskTypes does not have. Add it there, or take it off storage.taskTypes" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) -}}
+{{- $problems = append $problems "serviceAccount.create is false and serviceAccount.name is not set: the operator's rights would go to the default account, and so to every pod of the namespace. Set serviceAccount.name to an account of its own, or serviceAccount.create to true" -}}
+{{- end -}}
+{{- if $problems -}}
+{{- fail (printf "\n\nThe values have %s:\n  - %s\n" (ternary "a problem" (printf "%d problems" (len $problems)) (eq (len $problems) 1)) (join "\n  - " $problems)) -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,101 @@
+/** What a real API server says to the chart's objects, and what the operator's account may do there. */
+import { readFile } from 'node:fs/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { PERMISSIONS } from '#/build/permissions.ts';
+import { type ControlPlane, startControlPlane } from '#/testing/control-plane.ts';
+import { CHART, EXAMPLE, pathOf, podOf, render } from './chart.ts';
+
+const TRIED = 'slipway-chart-tried';
+const INSTALLED = 'slipway-chart-installed';
+const STRICT = ['--dry-run=server', '--validate=strict', '--warnings-as-errors'];
+
+let cluster: ControlPlane;
+beforeAll(async () => {
+  cluster = await startControlPlane();
+  const levels = ['enforce', 'warn'].map((mode) => [`pod-security.kubernetes.io/${mode}`, 'restricted']);
+  const labels = Object.fromEntries(levels);
+  const namespace = (name: string) => ({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } });
+  await cluster.apply(namespace(TRIED), namespace(INSTALLED));
+});
+afterAll(async () => {
+  await cluster.kubectl(['delete', 'namespace', TRIED, INSTALLED, '--wait=false']);
+  await cluster[Symbol.asyncDispose]();
+});
+
+test.each([
+  ['the example', []],
+  ['storage by SAS', ['--set', 'storage.access=sas-url']],
+  ['the longest name', [], 'x'.repeat(53)],
+  ['a service account of theirs', ['--set', 'serviceAccount.create=false,serviceAccount.name=theirs']],
+  ['no network policy', ['--set', 'networkPolicy.enabled=false']],
+  [
+    'everything set',
+    [
+      '--set',
+      'config.webhook.signingSecret.name=a,config.webhook.signingSecret.key=b,imagePullSecrets[0].name=c,replicas=0',
+      '--set',
+      'podLabels.a=b,podAnnotations.a=b,nodeSelector.a=b,tolerations[0].operator=Exists,serviceAccount.annotations.a=b',
+      '--set-json',
+      'affinity={"podAffinity":{}}',
+    ],
+  ],
+])('%s: taken without a warning, under pod security restricted', async (_, args, release = 'slipway') => {
+  const objects = await render(args, release, TRIED);
+  const { metadata, spec } = podOf(objects);
+  // Pod security judges pods, so the Deployment's is tried too; its account must be there for that.
+  const account = { name: spec.serviceAccountName, namespace: TRIED };
+  await cluster.apply({ apiVersion: 'v1', kind: 'ServiceAccount', metadata: account });
+  const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { ...metadata, name: 'probe', namespace: TRIED }, spec };
+  const items = [...objects, pod];
+  const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
+  const taken = await cluster.kubectl(['apply', ...STRICT, '-f', '-', '-o', 'name'], { input });
+  expect(taken.trim().split('\n')).toHaveLength(items.length);
+});
+
+test('manifests/slipway.yaml is taken as it is', async () => {
+  const text = await readFile(pathOf('manifests/slipway.yaml'), 'utf8');
+  const input = text.replaceAll('namespace: slipway\n', `namespace: ${TRIED}\n`);
+  await cluster.kubectl(['apply', ...STRICT, '-f', '-'], { input });
+});
+
+test('installed: the pod is admitted, its account may do what it needs and nothing else, and nothing stays', async () => {
+  const said = await cluster.helm(['install', 'slipway', CHART, '-n', INSTALLED, ...EXAMPLE]);
+  expect(said).toContain('STATUS: deployed');
+  const pods = () => cluster.kubectl(['get', 'pods', '-n', INSTALLED, '-o', 'name']);
+  await expect.poll(pods, { timeout: 30_000 }).toMatch(/^pod\/slipway-/);
+
+  const granted = PERMISSIONS.flatMap(({ group, resource, verbs }) =>
+    verbs.map((verb) => `${verb} ${resource}.${group}`),
+  );
+  expect(await rights(INSTALLED)).toEqual(granted.sort());
+  expect(await rights('default')).toEqual([]);
+
+  await cluster.helm(['upgrade', 'slipway', CHART, '-n', INSTALLED, ...EXAMPLE, '--set', 'config.logLevel=debug']);
+  await cluster.helm(['uninstall', 'slipway', '-n', INSTALLED]);
+  const kinds = 'deployment,configmap,role,rolebinding,networkpolicy,serviceaccount';
+  const left = ['get', kinds, '-n', INSTALLED, '-l', 'app.kubernetes.io/instance=slipway', '-o', 'name'];
+  expect(await cluster.kubectl(left)).toBe('');
+});
+
+const VERBS = ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete', 'deletecollection'];
+const RESOURCES = [
+  ...['pods.', 'pods/exec.', 'pods/log.', 'pods/eviction.', 'secrets.', 'configmaps.', 'events.', 'serviceaccounts.'],
+  ...['serviceaccounts/token.', 'namespaces.', 'jobs.batch', 'jobs/status.batch', 'cronjobs.batch', 'deployments.apps'],
+  ...['leases.coordination.k8s.io', 'roles.rbac.authorization.k8s.io', 'rolebindings.rbac.authorization.k8s.io'],
+];
+
+/** What the installed operator's account may do in a namespace, of all verbs on all of these resources. */
+async function rights(namespace: string): Promise<string[]> {
+  const asked = RESOURCES.flatMap((kind) => VERBS.map((verb) => ({ verb, kind })));
+  const items = asked.map(({ verb, kind }) => {
+    const [, resource = '', subresource = '', group = ''] = /^([^./]+)(?:\/([^.]+))?\.(.*)$/.exec(kind) ?? [];
+    const resourceAttributes = { namespace, verb, group, resource, subresource };
+    const spec = { user: `system:serviceaccount:${INSTALLED}:slipway`, resourceAttributes };
+    return { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', spec };
+  });
+  const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
+  const answers = await cluster.kubectl(['create', '-f', '-', '-o', 'jsonpath={.status.allowed}{"\\n"}'], { input });
+  const allowed = answers.trim().split('\n');
+  expect(allowed).toHaveLength(asked.length);
+  return asked.flatMap(({ verb, kind }, index) => (allowed[index] === 'true' ? [`${verb} ${kind}`] : [])).sort();
+}
