@@ -64,6 +64,10 @@ export async function deliver(
   let started = false;
   try {
     await tools.checkpoint('received', message.id);
+    if (signal.aborted) {
+      await lease.release(0);
+      return;
+    }
     const decoded = decodeMessage(message.text, source.encoding);
     if (decoded.kind === 'undecodable') {
       const { field, message: fault } = decoded.problem;

@@ -147,7 +147,7 @@ export async function runOperator(parts: OperatorParts, stopping: AbortSignal): 
     beat: (loop: string) => health.beat(loop),
   };
   const loops = [
-    ...config.sources.map((source) => receiveFrom(source, toReceive, stop)),
+    ...config.sources.map((source) => receiveFrom(source, toReceive, stop, abort.signal)),
     work.run(RECONCILERS, stop, abort.signal, () => health.beat('reconcile')),
     types.keepChecking(stop),
   ];

@@ -36,8 +36,17 @@ export function idleWaitMs(empty: number, polling: FileConfig['polling'], random
   return full * (0.9 + 0.2 * random);
 }
 
-/** Receives from one queue until `signal` aborts. */
-export async function receiveFrom(source: Source, tools: ReceiveTools, signal: AbortSignal): Promise<void> {
+/**
+ * Receives from one queue until `signal` aborts.
+ *
+ * @param abort ends a call under way. Not `signal`: an answer that is thrown away would hide its messages for a whole lease.
+ */
+export async function receiveFrom(
+  source: Source,
+  tools: ReceiveTools,
+  signal: AbortSignal,
+  abort: AbortSignal,
+): Promise<void> {
   const { clock, metrics, log, settings } = tools;
   const { queue } = source;
   let empty = 0;
@@ -50,7 +59,7 @@ export async function receiveFrom(source: Source, tools: ReceiveTools, signal: A
       continue;
     }
     try {
-      const messages = await tools.queues.receive(queue, slots.length, settings.lease.firstSeconds, signal);
+      const messages = await tools.queues.receive(queue, slots.length, settings.lease.firstSeconds, abort);
       messages.forEach((message, at) => {
         const slot = slots[at];
         if (slot !== undefined) tools.handOn(source, message, slot);

@@ -6,13 +6,13 @@ import type { V1Job } from '@kubernetes/client-node';
 import type { Clock } from '../lib/clock.ts';
 import { isKind, messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
-import { Wakeup } from '../lib/wakeup.ts';
 import type { Config, TaskPolicy } from './config.ts';
 import { type ManifestContext, manifest } from './jobs/manifest.ts';
 import type { JobStore } from './jobs/store.ts';
 import type { Metrics } from './metrics.ts';
 
 const RECHECK_MS = 60_000;
+const RETRY_MS = 2000;
 
 export interface TaskTypesOptions {
   readonly config: Pick<Config, 'policies' | 'podName'> & { readonly storage: { readonly account: string } };
@@ -28,7 +28,6 @@ export interface TaskTypesOptions {
 export class TaskTypes {
   readonly #options: TaskTypesOptions;
   readonly #paused = new Map<string, string>();
-  readonly #recheck = new Wakeup();
   #checked = false;
 
   constructor(options: TaskTypesOptions) {
@@ -78,7 +77,7 @@ export class TaskTypes {
         this.#checked = true;
         this.#options.onChecked();
       }
-      await this.#recheck.sleep(this.#checked ? RECHECK_MS : 2000, clock, signal);
+      await clock.sleep(this.#checked ? RECHECK_MS : RETRY_MS, signal);
     }
   }
 

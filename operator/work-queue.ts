@@ -15,8 +15,11 @@ export class WorkQueue {
   readonly #clock: Clock;
   readonly #work: Work;
   readonly #onFailure: (key: string, error: unknown, failures: number) => void;
-  /** Monotonic milliseconds at which each key is due. */
-  readonly #due = new Map<string, number>();
+  /** Due now, oldest wish first. */
+  readonly #ready = new Set<string>();
+  /** Due later, at monotonic milliseconds. Looked through only when the earliest of them is due: there may be ten thousand. */
+  readonly #later = new Map<string, number>();
+  #nextLater = Number.POSITIVE_INFINITY;
   readonly #failures = new Map<string, number>();
   readonly #active = new Map<string, Promise<void>>();
   readonly #wakeup = new Wakeup();
@@ -29,9 +32,16 @@ export class WorkQueue {
 
   /** Wants the key looked at, at once or after `inMs`; of two wishes the earlier one counts. */
   add(key: string, inMs = 0): void {
-    const at = this.#clock.monotonic() + inMs;
-    this.#due.set(key, Math.min(at, this.#due.get(key) ?? at));
-    if (inMs === 0) this.#wakeup.wake();
+    if (this.#ready.has(key)) return;
+    if (inMs <= 0) {
+      this.#later.delete(key);
+      this.#ready.add(key);
+      this.#wakeup.wake();
+      return;
+    }
+    const at = Math.min(this.#clock.monotonic() + inMs, this.#later.get(key) ?? Number.POSITIVE_INFINITY);
+    this.#later.set(key, at);
+    this.#nextLater = Math.min(this.#nextLater, at);
   }
 
   /**
@@ -40,20 +50,32 @@ export class WorkQueue {
   async run(concurrency: number, stopping: AbortSignal, abort: AbortSignal, beat: () => void): Promise<void> {
     while (!stopping.aborted) {
       beat();
-      const now = this.#clock.monotonic();
-      let next = now + LONGEST_NAP_MS;
-      for (const [key, at] of this.#due) {
-        if (this.#active.has(key) || this.#active.size >= concurrency) continue;
-        if (at > now) next = Math.min(next, at);
-        else this.#start(key, abort);
+      this.#promote(this.#clock.monotonic());
+      for (const key of this.#ready) {
+        if (this.#active.size >= concurrency) break;
+        if (!this.#active.has(key)) this.#start(key, abort);
       }
-      await this.#wakeup.sleep(next - now, this.#clock, stopping);
+      const nap = Math.min(LONGEST_NAP_MS, this.#nextLater - this.#clock.monotonic());
+      await this.#wakeup.sleep(nap, this.#clock, stopping);
     }
     await Promise.all(this.#active.values());
   }
 
+  #promote(now: number): void {
+    if (now < this.#nextLater) return;
+    this.#nextLater = Number.POSITIVE_INFINITY;
+    for (const [key, at] of this.#later) {
+      if (at > now) {
+        this.#nextLater = Math.min(this.#nextLater, at);
+      } else {
+        this.#later.delete(key);
+        this.#ready.add(key);
+      }
+    }
+  }
+
   #start(key: string, signal: AbortSignal): void {
-    this.#due.delete(key);
+    this.#ready.delete(key);
     this.#active.set(key, this.#lookAt(key, signal));
   }
 
