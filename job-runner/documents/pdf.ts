@@ -1,0 +1,76 @@
+import { getDocumentProxy } from 'unpdf';
+import type { Clock } from '../../lib/clock.ts';
+import { PermanentError } from '../errors.ts';
+import { type ExtractedText, type TextPart, unreadable } from './extracted-text.ts';
+
+type Pdf = Awaited<ReturnType<typeof getDocumentProxy>>;
+
+/**
+ * The text of each page of a PDF.
+ *
+ * @throws PermanentError when it is encrypted or damaged
+ */
+export async function pdfText(bytes: Buffer, clock: Clock, signal: AbortSignal): Promise<ExtractedText> {
+  const missing = new Set<string>();
+  const pdf = await open(bytes, missing);
+  try {
+    const parts: TextPart[] = [];
+    for (let page = 1; page <= pdf.numPages; page++) {
+      // PDF.js works in microtasks alone: without a pause no timer and no signal would get through.
+      await clock.sleep(0, signal);
+      signal.throwIfAborted();
+      parts.push({ page, text: await pageText(pdf, page) });
+    }
+    return { parts, warnings: warningsOf(parts, missing) };
+  } finally {
+    await pdf.loadingTask.destroy();
+  }
+}
+
+async function open(bytes: Buffer, missing: Set<string>): Promise<Pdf> {
+  try {
+    return await getDocumentProxy(new Uint8Array(bytes), {
+      // Errors only: PDF.js prints to the console, and logs are JSON.
+      verbosity: 0,
+      useWorkerFetch: false,
+      BinaryDataFactory: recordMissing(missing),
+    });
+  } catch (error) {
+    if (error instanceof Error && error.name === 'PasswordException') {
+      throw new PermanentError('is encrypted: a password is needed to open it', { cause: error });
+    }
+    throw unreadable('a PDF', error);
+  }
+}
+
+async function pageText(pdf: Pdf, number: number): Promise<string> {
+  try {
+    const page = await pdf.getPage(number);
+    const { items } = await page.getTextContent();
+    const text = items.map((item) => ('str' in item ? item.str + (item.hasEOL ? '\n' : '') : '')).join('');
+    page.cleanup();
+    return text;
+  } catch (error) {
+    throw unreadable(`page ${number} of a PDF`, error);
+  }
+}
+
+/** Predefined character maps of East Asian fonts are not part of the runner: text that needs one is left out, and that is said. */
+function recordMissing(missing: Set<string>): object {
+  return class {
+    async fetch({ kind, filename }: { kind: string; filename: string }): Promise<never> {
+      if (kind === 'cMapUrl') missing.add(filename.replace(/\.bcmap$/, ''));
+      throw new Error(`${filename} is not available`);
+    }
+  };
+}
+
+function warningsOf(parts: readonly TextPart[], missing: ReadonlySet<string>): string[] {
+  const empty = parts.filter(({ text }) => text.trim() === '').length;
+  return [
+    ...(missing.size === 0
+      ? []
+      : [`text in fonts that are not embedded is missing: it needs the character maps ${[...missing].join(', ')}`]),
+    ...(empty === 0 ? [] : [`pages without text: ${empty} of ${parts.length}; they may be images`]),
+  ];
+}
