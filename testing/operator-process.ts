@@ -25,6 +25,7 @@ export type LogLine = Readonly<Record<string, unknown>> & { readonly msg: string
 
 /** A running operator. Disposing of it kills it if it still runs. */
 export interface OperatorProcess extends AsyncDisposable {
+  readonly pid: number | undefined;
   readonly lines: readonly LogLine[];
   /** The port of its HTTP server. */
   readonly port: Promise<number>;
@@ -102,6 +103,7 @@ export async function startOperator(options: OperatorOptions): Promise<OperatorP
     return ended;
   };
   return {
+    pid: child.pid,
     lines,
     waitFor,
     get port() {

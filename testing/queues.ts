@@ -11,7 +11,9 @@ export interface TestQueues {
   put(queue: string, ...messages: readonly unknown[]): Promise<void>;
   /** Messages in the queue, invisible ones included. 0 for a queue that is not there. */
   count(queue: string): Promise<number>;
-  /** The envelopes in a poison queue. */
+  /** The texts in a queue, which they leave for a few seconds. None for a queue that is not there. */
+  texts(queue: string): Promise<readonly string[]>;
+  /** The envelopes in the poison queue of a queue. */
   poison(queue: string): Promise<readonly PoisonEnvelope[]>;
 }
 
@@ -19,6 +21,21 @@ export interface TestQueues {
 export function testQueues(connectionString: string): TestQueues {
   const service = QueueServiceClient.fromConnectionString(connectionString);
   const missing = (error: unknown) => error instanceof Error && Reflect.get(error, 'code') === 'QueueNotFound';
+  async function texts(queue: string): Promise<readonly string[]> {
+    const client = service.getQueueClient(queue);
+    const found: string[] = [];
+    try {
+      for (;;) {
+        const { receivedMessageItems } = await client.receiveMessages({ numberOfMessages: 32, visibilityTimeout: 5 });
+        found.push(...receivedMessageItems.map((item) => item.messageText));
+        if (receivedMessageItems.length === 0) return found;
+      }
+    } catch (error) {
+      if (!missing(error)) throw error;
+      return found;
+    }
+  }
+
   return {
     service,
     async create(...names) {
@@ -37,19 +54,9 @@ export function testQueues(connectionString: string): TestQueues {
         throw error;
       }
     },
+    texts,
     async poison(queue) {
-      const client = service.getQueueClient(`${queue}-poison`);
-      const texts: string[] = [];
-      try {
-        for (;;) {
-          const { receivedMessageItems } = await client.receiveMessages({ numberOfMessages: 32, visibilityTimeout: 5 });
-          texts.push(...receivedMessageItems.map((item) => item.messageText));
-          if (receivedMessageItems.length === 0) break;
-        }
-      } catch (error) {
-        if (!missing(error)) throw error;
-      }
-      return texts.map((text) => {
+      return (await texts(`${queue}-poison`)).map((text) => {
         const envelope = parseEnvelope(text);
         if (envelope === undefined) throw new Error(`not an envelope: ${text.slice(0, 200)}`);
         return envelope;

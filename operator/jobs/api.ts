@@ -114,6 +114,9 @@ export function createKubernetesApi(config: KubeConfig, clock: Clock, deadlineMs
 /** The reasons of a Status object that say more than the HTTP status. */
 const KIND_OF_REASON: Readonly<Record<string, ErrorKind>> = {
   Invalid: 'invalid',
+  // A resourceVersion or a page that is too old.
+  Expired: 'conflict',
+  Gone: 'conflict',
   RequestEntityTooLarge: 'invalid',
   Timeout: 'unavailable',
   ServerTimeout: 'unavailable',

@@ -21,7 +21,7 @@ export interface KubernetesStoreOptions {
   readonly relistMs?: number;
 }
 
-const PAGE = 500;
+const PAGE = 250;
 /** Seconds. Short of a bookmark's minute: a watch that ends regularly ends with a bookmark, so the next one starts where it stopped. */
 const WATCH_SECONDS = 25;
 
@@ -48,14 +48,19 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
   const pods = `/api/v1/namespaces/${namespace}/pods`;
   const selector = `${LABEL.managedBy}=${MANAGED_BY},${LABEL.installation}=${installation}`;
 
-  async function list<Raw>(path: string, signal: AbortSignal): Promise<{ items: Raw[]; version: string }> {
-    const items: Raw[] = [];
+  /** Lists in pages, each trimmed before the next is asked for: whole objects carry up to 64 KiB of TASK_DATA. */
+  async function list<Raw, Kept>(
+    path: string,
+    trim: (raw: Raw) => Kept,
+    signal: AbortSignal,
+  ): Promise<{ items: Kept[]; version: string }> {
+    const items: Kept[] = [];
     let next: string | undefined = '';
     let version = '';
     while (next !== undefined) {
       const query = { labelSelector: selector, limit: PAGE, ...(next === '' ? {} : { continue: next }) };
       const page = (await api.request({ method: 'GET', path, query, signal })) as Page<Raw>;
-      items.push(...(page.items ?? []));
+      for (const raw of page.items ?? []) items.push(trim(raw));
       version = page.metadata?.resourceVersion ?? '';
       next = page.metadata?.continue || undefined;
     }
@@ -91,8 +96,13 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
 
   async function followAll(observe: (observation: Observation) => void, signal: AbortSignal): Promise<void> {
     const until = clock.monotonic() + relistMs;
-    const [jobList, podList] = await Promise.all([list<RawJob>(jobs, signal), list<RawPod>(pods, signal)]);
-    observe({ kind: 'listed', jobs: jobList.items.map(jobRecord), pods: podList.items.map(podRecord) });
+    const [jobList, podList] = await Promise.all([list(jobs, jobRecord, signal), list(pods, podRecord, signal)]);
+    observe({
+      kind: 'listed',
+      jobs: jobList.items,
+      pods: podList.items,
+      version: jobList.version,
+    });
     const round = new AbortController();
     const both = AbortSignal.any([signal, round.signal]);
     setMaxListeners(0, both);

@@ -116,7 +116,14 @@ interface RawContainerStatus {
   state?: {
     waiting?: { reason?: string; message?: string };
     running?: { startedAt?: string };
-    terminated?: { exitCode?: number; reason?: string; message?: string; startedAt?: string; finishedAt?: string };
+    /** Times are null where the kubelet does not know them (reason ContainerStatusUnknown). */
+    terminated?: {
+      exitCode?: number;
+      reason?: string;
+      message?: string;
+      startedAt?: string | null;
+      finishedAt?: string | null;
+    };
   };
 }
 

@@ -22,8 +22,16 @@ export interface Notice {
 
 /** What `follow` reports. */
 export type Observation =
-  /** Everything there is; replaces what was known. */
-  | { readonly kind: 'listed'; readonly jobs: readonly JobRecord[]; readonly pods: readonly PodRecord[] }
+  /**
+   * Everything there is; replaces what was known. `version`: the resource version of the list of Jobs, where the list may have been made
+   * a while before it is reported.
+   */
+  | {
+      readonly kind: 'listed';
+      readonly jobs: readonly JobRecord[];
+      readonly pods: readonly PodRecord[];
+      readonly version?: string;
+    }
   | { readonly kind: 'job'; readonly job: JobRecord }
   | { readonly kind: 'job-gone'; readonly job: JobRecord }
   | { readonly kind: 'pod'; readonly pod: PodRecord }

@@ -57,7 +57,7 @@ export class JobsView {
 
   /** Takes in a version of a Job: from the watch, or, ahead of it, the answer to the operator's own write. */
   learn(job: JobRecord): void {
-    if (!isNewer(job, this.#jobs.get(job.name))) return;
+    if (newer(job, this.#jobs.get(job.name)) !== job) return;
     this.#setJob(job);
     this.#changed(job.name);
   }
@@ -66,7 +66,7 @@ export class JobsView {
   observe(observation: Observation): void {
     switch (observation.kind) {
       case 'listed':
-        this.#replace(observation.jobs, observation.pods);
+        this.#replace(observation);
         break;
       case 'unknown':
         if (this.#state.kind === 'known')
@@ -95,11 +95,16 @@ export class JobsView {
     }
   }
 
-  #replace(jobs: readonly JobRecord[], pods: readonly PodRecord[]): void {
-    const touched = new Set([...this.#jobs.keys(), ...this.#pods.keys()]);
+  /** The operator's own writes may be newer than a list: what it learned from them stays, also a Job that the list does not have yet. */
+  #replace({ jobs, pods, version }: Extract<Observation, { kind: 'listed' }>): void {
+    const before = new Map(this.#jobs);
+    const touched = new Set([...before.keys(), ...this.#pods.keys()]);
     this.#jobs.clear();
     this.#pods.clear();
-    for (const job of jobs) this.#setJob(job);
+    for (const job of jobs) this.#setJob(newer(job, before.get(job.name)));
+    for (const job of before.values())
+      if (version !== undefined && !this.#jobs.has(job.name) && BigInt(job.resourceVersion) > BigInt(version))
+        this.#setJob(job);
     for (const name of this.#endSeen.keys()) if (!this.#jobs.has(name)) this.#endSeen.delete(name);
     for (const pod of pods) this.#setPod(pod);
     this.#state = { kind: 'known' };
@@ -132,6 +137,7 @@ export class JobsView {
  * The watch may bring an older version of a Job than the answer to the operator's own write did. Versions of one resource can be compared
  * as numbers (guaranteed by Kubernetes since 1.35, true of etcd before).
  */
-function isNewer(job: JobRecord, known: JobRecord | undefined): boolean {
-  return known === undefined || known.uid !== job.uid || BigInt(job.resourceVersion) >= BigInt(known.resourceVersion);
+function newer(job: JobRecord, known: JobRecord | undefined): JobRecord {
+  if (known === undefined || known.uid !== job.uid) return job;
+  return BigInt(job.resourceVersion) >= BigInt(known.resourceVersion) ? job : known;
 }

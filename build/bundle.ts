@@ -1,0 +1,63 @@
+/**
+ * Makes what the images carry: dist/operator/operator.mjs and dist/runner/runner.mjs, each with nothing beside it but chunks of its own.
+ * Not minified, so that a stack trace from production can be read.
+ *
+ * A bundle is split at its dynamic imports and not forced into one file. As one file the runner has 5 MB, most of it document libraries,
+ * and starts in 200 ms; split it starts in 35 ms for a handler that uses none of them. The operator gains 50 ms and 11 MiB.
+ *
+ *     npm run build
+ */
+import { rm } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { type OutputChunk, rolldown } from 'rolldown';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** The processes that have an image, with their entry modules. */
+const entries = { operator: 'operator/main.ts', runner: 'job-runner/main.ts' } as const;
+
+/** A process that has an image. */
+export type Program = keyof typeof entries;
+
+/** All of them. */
+export const programs = Object.keys(entries) as Program[];
+
+/** Bundles a program into dist/, or only in memory. Returns its chunks, the entry first. */
+export async function bundle(program: Program, options: { write: boolean } = { write: false }): Promise<OutputChunk[]> {
+  await using build = await rolldown({
+    input: entries[program],
+    cwd: root,
+    platform: 'node',
+    // Two thirds of the operator's start and memory would be client-node's generated models, none of which it uses.
+    treeshake: { moduleSideEffects: [{ test: /client-node\/dist\/(gen\/|(?!polyfill)[a-z_]+\.js$)/, sideEffects: false }] },
+    onLog(level, log) {
+      if (level === 'warn') throw new Error(`${program}: ${log.message}`);
+    },
+  });
+  const { output } = await build[options.write ? 'write' : 'generate']({
+    dir: `dist/${program}`,
+    format: 'esm',
+    entryFileNames: `${program}.mjs`,
+    chunkFileNames: '[name].mjs',
+    cleanDir: true,
+  });
+  return output.filter((file) => file.type === 'chunk').sort((a, b) => Number(b.isEntry) - Number(a.isEntry));
+}
+
+/** The packages of node_modules whose code stands in these chunks. */
+export function packagesIn(chunks: readonly OutputChunk[]): string[] {
+  const names = chunks
+    .flatMap((chunk) => chunk.moduleIds)
+    .map((id) => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(id)?.[1])
+    .filter((name) => name !== undefined);
+  return [...new Set(names)].sort();
+}
+
+if (import.meta.main) {
+  await rm(new URL('../dist', import.meta.url), { recursive: true, force: true });
+  for (const program of programs) {
+    for (const { fileName, code } of await bundle(program, { write: true })) {
+      console.log(`dist/${program}/${fileName}`.padEnd(44), `${Math.ceil(code.length / 1024)} kB`);
+    }
+  }
+}

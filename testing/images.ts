@@ -1,0 +1,78 @@
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Program, programs } from '#/build/bundle.ts';
+import { cacheDirectory } from '#/testing/cache.ts';
+import { type Docker, startDocker } from '#/testing/docker.ts';
+import { run } from '#/testing/shell.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const archives = fileURLToPath(new URL('./images/archives.sh', import.meta.url));
+const directory = join(cacheDirectory, 'images');
+const TEN_MINUTES = 600_000;
+
+/** The name under which {@link buildImage} leaves a program's image in the engine. */
+export const imageName = (program: Program): string => `slipway-test/${program}:latest`;
+
+/**
+ * Builds a program's image from its Dockerfile, on base images made of this machine's files (images/archives.sh), since tests pull none.
+ * The first time takes a minute or two for `npm ci`; later only what has changed is built.
+ */
+export async function buildImage(
+  { docker, host }: Docker,
+  program: Program,
+  file = `Dockerfile.${program}`,
+): Promise<string> {
+  await loadBase(host, 'base');
+  await loadBase(host, 'builder');
+  const base = ['--build-arg', 'BASE_IMAGE=slipway-test/base', '--build-arg', 'BUILDER_IMAGE=slipway-test/builder'];
+  const options = { cwd: root, timeoutMs: TEN_MINUTES };
+  await docker(['build', '--network', 'host', '--file', file, '--tag', imageName(program), ...base, '.'], options);
+  return imageName(program);
+}
+
+/** Image archives of both programs, for `node.push`: built if need be, by an engine that runs meanwhile. */
+export async function imageArchives(): Promise<Record<Program, string>> {
+  await using engine = await startDocker();
+  const made = {} as Record<Program, string>;
+  for (const program of programs) {
+    await buildImage(engine, program);
+    made[program] = await save(engine, program);
+  }
+  return made;
+}
+
+/** Saves an image under the name of its id, so that an unchanged one is not written again. */
+async function save({ docker, host }: Docker, program: Program): Promise<string> {
+  const id = (await docker(['image', 'inspect', '--format', '{{.Id}}', imageName(program)]))
+    .trim()
+    .replace('sha256:', '');
+  const archive = join(directory, `${program}-${id.slice(0, 12)}.tar`);
+  if (await exists(archive)) return archive;
+  for (const old of await readdir(directory)) {
+    if (old.startsWith(`${program}-`)) await rm(join(directory, old));
+  }
+  const source = `docker-daemon:${imageName(program)}`;
+  const daemon = ['--src-daemon-host', host];
+  await run('skopeo', ['--insecure-policy', 'copy', '--quiet', ...daemon, source, `oci-archive:${archive}.part`]);
+  await rename(`${archive}.part`, archive);
+  return archive;
+}
+
+async function loadBase(host: string, name: 'base' | 'builder'): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  await run(archives, ['build', name], { env: { IMAGES: directory, NODE_BIN: process.execPath } });
+  const archive = (await run(archives, ['path', name], { env: { IMAGES: directory } })).trim();
+  const target = `docker-daemon:slipway-test/${name}:latest`;
+  await run('skopeo', [
+    '--insecure-policy',
+    'copy',
+    '--quiet',
+    '--dest-daemon-host',
+    host,
+    `oci-archive:${archive}`,
+    target,
+  ]);
+}
+
+const exists = (path: string) => stat(path).then(Boolean, () => false);

@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# archives.sh build NAME...          makes image archives from files of this machine: no registry, no docker, no root needed
+# archives.sh push REGISTRY NAME...  puts them into a registry
+# archives.sh path NAME              prints where an archive lies
+# An archive is made again only when something it is made of is newer. NAME:
+#   pause     what holds a pod's namespaces
+#   busybox   a shell with the usual commands; also a foreign worker image that knows nothing of Slipway
+#   base      Node.js alone, laid out like gcr.io/distroless/nodejs: the base of our images where no registry can be reached
+#   builder   Node.js with npm and a shell, laid out like docker.io/library/node: the builder stage of our images
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/../cluster/processes.sh"
+: "${IMAGES:=${XDG_CACHE_HOME:-$HOME/.cache}/slipway/images}"
+: "${NODE_BIN:=$(readlink -f "$here/../../node_modules/.bin/node")}" # a Node.js 26 binary
+: "${NPM_DIR:=$(readlink -f "$(dirname "$(readlink -f "$(command -v npm)")")/..")}"
+: "${BUSYBOX:=/bin/busybox}" # Debian: busybox-static
+: "${CA_BUNDLE:=/etc/ssl/certs/ca-certificates.crt}"
+sources=("${BASH_SOURCE[0]}" "$here/mkimage.py" "$here/pause.c" "$NODE_BIN" "$BUSYBOX" "$CA_BUNDLE")
+
+declare -A tags=([pause]=pause:3.10 [busybox]=busybox:1 [base]=base:26 [builder]=builder:26)
+
+path() { echo "$IMAGES/${tags[$1]/:/_}.tar"; }
+
+# image NAME MKIMAGE_ARGUMENTS...
+image() { local name=$1; shift; python3 "$here/mkimage.py" "$(path "$name").part" "${tags[$name]}" "$@"; mv "$(path "$name").part" "$(path "$name")"; }
+
+# libraries BINARY: --add arguments for the shared libraries that BINARY needs, and for the rest of glibc, which native modules may need
+libraries() {
+  local needed lib directory
+  needed=$(ldd "$1" | awk '/=> \// {print $3} /^\t\/lib/ {print $1}')
+  directory=$(dirname "$(grep '/libc\.so' <<<"$needed")")
+  for lib in $needed "$directory"/lib{rt,resolv,util,anl,nss_dns,nss_files}.so.[12]; do printf -- '--add %s:%s ' "$(readlink -f "$lib")" "$lib"; done
+}
+
+# tree WITH_SHELL: a file tree with users, and with busybox's commands.
+tree() {
+  local applet
+  mkdir -p "$work/tree"/{bin,etc,tmp,root,usr/bin,usr/local/bin,home/nonroot}
+  printf 'root:x:0:0:root:/root:/bin/sh\nnonroot:x:65532:65532:nonroot:/home/nonroot:/bin/sh\n' >"$work/tree/etc/passwd"
+  printf 'root:x:0:\nnonroot:x:65532:\n' >"$work/tree/etc/group"
+  if [[ $1 = no ]]; then return; fi
+  cp "$BUSYBOX" "$work/tree/bin/busybox"
+  for applet in $("$BUSYBOX" --list); do [[ $applet = busybox ]] || ln -sf busybox "$work/tree/bin/$applet"; done
+  ln -s /bin/busybox "$work/tree/usr/bin/env"
+}
+
+make() {
+  case $1 in
+    pause)
+      gcc -static -Os -s -o "$work/pause" "$here/pause.c"
+      image pause --add "$work/pause:/pause:755" --entrypoint '["/pause"]' --user 65535:65535
+      ;;
+    busybox)
+      tree yes
+      image busybox --add "$work/tree:/" --cmd '["sh"]'
+      ;;
+    base)
+      tree no
+      # shellcheck disable=SC2046
+      image base --add "$work/tree:/" --add "$NODE_BIN:/nodejs/bin/node:755" $(libraries "$NODE_BIN") --add "$CA_BUNDLE:/etc/ssl/certs/ca-certificates.crt:644" \
+        --entrypoint '["/nodejs/bin/node"]' --user 65532 --workdir /home/nonroot
+      ;;
+    builder)
+      tree yes
+      ln -s ../lib/node_modules/npm/bin/npm-cli.js "$work/tree/usr/local/bin/npm"
+      # NODE_EXTRA_CA_CERTS: what this machine trusts, so that npm works behind a proxy with a certificate of its own.
+      # shellcheck disable=SC2046
+      image builder --add "$work/tree:/" --add "$NODE_BIN:/usr/local/bin/node:755" $(libraries "$NODE_BIN") --add "$NPM_DIR:/usr/local/lib/node_modules/npm" \
+        --add "$CA_BUNDLE:/etc/ssl/certs/ca-certificates.crt:644" --env NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt --env npm_config_update_notifier=false --cmd '["node"]'
+      ;;
+  esac
+}
+
+fresh() {
+  local source
+  [[ -f $(path "$1") ]] || return 1
+  for source in "${sources[@]}"; do [[ $(path "$1") -nt $source ]] || return 1; done
+}
+
+build() {
+  local name
+  mkdir -p "$IMAGES"
+  for name in "$@"; do
+    if fresh "$name"; then continue; fi
+    say "making image ${tags[$name]}"
+    work=$(mktemp -d)
+    make "$name"
+    rm -rf "$work"
+  done
+}
+
+push() {
+  local registry=$1 name; shift
+  for name in "$@"; do
+    skopeo --insecure-policy copy --quiet --dest-tls-verify=false "oci-archive:$(path "$name")" "docker://$registry/${tags[$name]}"
+  done
+}
+
+case ${1-} in
+  build | push | path) "$@" ;;
+  *) sed -n '2,4s/^# //p' "$0" >&2; exit 2 ;;
+esac

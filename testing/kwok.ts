@@ -1,0 +1,92 @@
+/**
+ * Pods that "run" without a node: stages for KWOK, made from statuses that a real kubelet gave (pod-status.ts). A pod starts at once and
+ * ends as its task type says.
+ */
+import { LABEL } from '#/contract/identity.ts';
+import type { Cluster } from '#/testing/kubernetes.ts';
+import { type Behaviour, fixed, podStatus } from '#/testing/pod-status.ts';
+
+/** How pods of a task type end. */
+export interface Ending {
+  readonly as: Behaviour;
+  /** Run time. Default: none. */
+  readonly afterMs?: number;
+}
+
+/** Task types and their endings. A type that is not named runs until the test ends its pods with {@link endPod}: `flaky`. */
+export const standardEndings: Readonly<Record<string, Ending>> = {
+  succeed: { as: 'completed-owed' },
+  deliver: { as: 'completed-delivered' },
+  slow: { as: 'completed-owed', afterMs: 12_000 },
+  fail: { as: 'failed' },
+  timeout: { as: 'timeout' },
+  permanent: { as: 'permanent' },
+  oom: { as: 'oom' },
+};
+
+const alive = { key: '.metadata.deletionTimestamp', operator: 'DoesNotExist' };
+const phase = (value: string) => ({ key: '.status.phase', operator: 'In', values: [value] });
+
+function stage(name: string, matchExpressions: readonly object[], behaviour: Behaviour, afterMs = 0): object {
+  return {
+    apiVersion: 'kwok.x-k8s.io/v1alpha1',
+    kind: 'Stage',
+    metadata: { name },
+    spec: {
+      resourceRef: { apiGroup: 'v1', kind: 'Pod' },
+      selector: { matchExpressions },
+      delay: { durationMilliseconds: afterMs },
+      next: { statusTemplate: statusTemplate(behaviour) },
+    },
+  };
+}
+
+/** The stages for a table of endings. */
+export function stages(endings: Readonly<Record<string, Ending>> = standardEndings): object[] {
+  return [
+    stage('pod-start', [alive, phase('Pending')], 'running'),
+    ...Object.entries(endings).map(([type, { as, afterMs }]) => {
+      const ofType = { key: `.metadata.labels["${LABEL.taskType}"]`, operator: 'In', values: [type] };
+      return stage(`pod-end-${type}`, [alive, phase('Running'), ofType], as, afterMs);
+    }),
+  ];
+}
+
+/** A recorded status as a Go template: what differs from pod to pod is filled in by KWOK. */
+export function statusTemplate(behaviour: Behaviour): string {
+  const started = behaviour === 'running' ? 'Now' : '.status.startTime';
+  return fill(podStatus(behaviour), {
+    started: `{{ ${started} | Quote }}`,
+    now: '{{ Now | Quote }}',
+    image: '{{ (index .spec.containers 0).image | Quote }}',
+  });
+}
+
+/** Ends a running pod as the test decides, at this moment. */
+export async function endPod(cluster: Cluster, namespace: string, pod: string, as: Behaviour): Promise<void> {
+  const path = ['-n', namespace, `pod/${pod}`];
+  const { spec, status } = await cluster.get<RunningPod>(...path);
+  const body = fill(podStatus(as), {
+    started: JSON.stringify(status.startTime),
+    now: JSON.stringify(new Date().toISOString().replace(/\.\d+Z$/, 'Z')),
+    image: JSON.stringify(spec.containers[0]?.image),
+  });
+  await cluster.kubectl(['patch', ...path, '--subresource=status', '--type=merge', '-p', `{"status":${body}}`]);
+}
+
+interface RunningPod {
+  readonly spec: { readonly containers: readonly { readonly image: string }[] };
+  readonly status: { readonly startTime: string };
+}
+
+/** Replaces times and images of a recorded status by the given JSON texts. */
+function fill(status: object, texts: { started: string; now: string; image: string }): string {
+  const marked = JSON.stringify(status, (key, value: unknown) => {
+    if (value === fixed.time) return key === 'startTime' || key === 'startedAt' ? '<started>' : '<now>';
+    return value === fixed.image ? '<image>' : value;
+  });
+  return marked
+    .replaceAll('"<started>"', texts.started)
+    .replaceAll('"<now>"', texts.now)
+    .replaceAll('"<image>"', texts.image);
+}
