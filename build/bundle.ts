@@ -29,7 +29,9 @@ export async function bundle(program: Program, options: { write: boolean } = { w
     cwd: root,
     platform: 'node',
     // Two thirds of the operator's start and memory would be client-node's generated models, none of which it uses.
-    treeshake: { moduleSideEffects: [{ test: /client-node\/dist\/(gen\/|(?!polyfill)[a-z_]+\.js$)/, sideEffects: false }] },
+    treeshake: {
+      moduleSideEffects: [{ test: /client-node\/dist\/(gen\/|(?!polyfill)[a-z_]+\.js$)/, sideEffects: false }],
+    },
     onLog(level, log) {
       if (level === 'warn') throw new Error(`${program}: ${log.message}`);
     },

@@ -62,15 +62,15 @@ export type Validation =
  * @param raw the message text as the queue service gave it
  */
 export function decodeMessage(raw: string, encoding: Encoding): DecodedMessage | UndecodableMessage {
-  if (encoding !== 'base64') {
-    const plain = parseJson(raw);
-    if (plain.ok) return { kind: 'decoded', text: raw, encoding: 'plain', value: plain.value };
-    if (encoding === 'none') return undecodable(`is not JSON: ${plain.error}`);
-  }
+  const plain = encoding === 'base64' ? undefined : parseJson(raw);
+  if (plain?.ok) return { kind: 'decoded', text: raw, encoding: 'plain', value: plain.value };
+  if (plain !== undefined && encoding === 'none') return undecodable(`is not JSON: ${plain.error}`);
   const text = decodeBase64(raw);
   if (text === undefined) {
     return undecodable(
-      encoding === 'base64' ? 'is not canonical base64 of UTF-8 text' : 'is neither JSON nor base64 of UTF-8 JSON',
+      plain === undefined
+        ? 'is not canonical base64 of UTF-8 text'
+        : `is neither JSON (${plain.error}) nor base64 of UTF-8 JSON`,
     );
   }
   const inner = parseJson(text);
@@ -150,7 +150,7 @@ function structureProblems(text: string): Problem[] {
     });
   }
   if (depth > MAX_DEPTH)
-    problems.push({ field: 'payload', message: `is nested ${depth} levels deep; at most ${MAX_DEPTH} are accepted` });
+    problems.push({ field: 'message', message: `is nested ${depth} levels deep; at most ${MAX_DEPTH} are accepted` });
   return problems;
 }
 
@@ -164,15 +164,17 @@ function parseJson(text: string): { ok: true; value: unknown } | { ok: false; er
     const value: unknown = JSON.parse(text);
     return { ok: true, value };
   } catch (error) {
-    // V8 quotes the text around the fault; a message may hold secrets, so only the kind and place of the fault are kept.
-    const message = error instanceof Error ? error.message : String(error);
-    return {
-      ok: false,
-      error:
-        /at position \d+/.exec(message)?.[0].replace('at', 'fault at') ??
-        (text === '' ? 'it is empty' : 'it ends too early or starts wrongly'),
-    };
+    return { ok: false, error: jsonFault(text, error instanceof Error ? error.message : '') };
   }
+}
+
+/** V8 quotes the text around a fault; a message may hold secrets, so only the kind and place of the fault are kept. */
+function jsonFault(text: string, message: string): string {
+  if (text.trim() === '') return 'it is empty';
+  if (text.startsWith('\u{feff}')) return 'it starts with a byte order mark';
+  const position = /at position (\d+) \(line \d+ column \d+\)$/.exec(message)?.[1];
+  if (position !== undefined) return `fault at position ${position}`;
+  return message.startsWith('Unexpected end') ? 'it ends too early' : 'unexpected character';
 }
 
 function decodeBase64(raw: string): string | undefined {
@@ -200,5 +202,5 @@ function kindOf(value: unknown): string {
 }
 
 function path(parts: readonly PropertyKey[]): string {
-  return parts.length === 0 ? 'message' : parts.map(String).join('.');
+  return parts.length === 0 ? 'message' : parts.map((part) => (part === '' ? '""' : String(part))).join('.');
 }

@@ -40,7 +40,8 @@ export function parseEnvelope(text: string): PoisonEnvelope | undefined {
 
 /**
  * Writes an envelope that fits into a queue message: whole, then shortened, then the bare original as received, which always fits
- * because it was a queue message itself.
+ * because it was a queue message itself. Control characters and lone surrogates leave as JSON escapes, and so do the two characters that
+ * JSON lets stand but XML, which carries queue messages, does not.
  */
 export function formatEnvelope(envelope: PoisonEnvelope): string {
   const short: PoisonEnvelope = {
@@ -49,8 +50,12 @@ export function formatEnvelope(envelope: PoisonEnvelope): string {
     diagnosis: { ...envelope.diagnosis, message: envelope.diagnosis.message.slice(0, 200).toWellFormed() },
     attempts: [],
   };
-  for (const candidate of [JSON.stringify(envelope), JSON.stringify(short)]) {
+  for (const candidate of [envelope, short].map(toXmlSafeJson)) {
     if (Buffer.byteLength(candidate) <= MAX_MESSAGE_BYTES) return candidate;
   }
   return envelope.original;
+}
+
+function toXmlSafeJson(envelope: PoisonEnvelope): string {
+  return JSON.stringify(envelope).replaceAll('\ufffe', '\\ufffe').replaceAll('\uffff', '\\uffff');
 }

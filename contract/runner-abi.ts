@@ -69,17 +69,25 @@ export function parseReport(text: string): RunnerReport | undefined {
 }
 
 /**
- * Writes a report in at most `MAX_REPORT_BYTES`: first the result goes (then `truncated` is set), then the error message is cut. Status,
- * error code and webhook state always survive.
+ * Writes a report in at most `MAX_REPORT_BYTES`: first the result goes (then `truncated` is set) and the metrics, then the error message is
+ * cut, and a result's URL that still does not fit goes too. Status, error code and webhook state always survive.
  */
 export function formatReport(report: RunnerReport): string {
-  const whole = JSON.stringify(report);
-  if (Buffer.byteLength(whole) <= MAX_REPORT_BYTES) return whole;
-  const { result: _result, metrics: _metrics, ...rest } = report;
-  const short = { ...rest, ...(report.result === undefined ? {} : { truncated: true }) };
-  const text = JSON.stringify(short);
-  if (Buffer.byteLength(text) <= MAX_REPORT_BYTES || short.error === undefined) return text;
-  // A character takes at most 6 bytes as a JSON escape, so this always fits.
-  const error = { code: short.error.code.slice(0, 64), message: short.error.message.slice(0, 400).toWellFormed() };
-  return JSON.stringify({ ...short, error });
+  const { result, metrics: _metrics, ...rest } = report;
+  const short = { ...rest, ...(result === undefined ? {} : { truncated: true }) };
+  const cut =
+    short.error === undefined
+      ? short
+      : { ...short, error: { code: cutText(short.error.code, 64), message: cutText(short.error.message, 400) } };
+  for (const candidate of [report, short, cut]) {
+    const text = JSON.stringify(candidate);
+    if (Buffer.byteLength(text) <= MAX_REPORT_BYTES) return text;
+  }
+  // A character takes at most 6 bytes as a JSON escape, so without the URL it always fits.
+  const { resultUrl: _resultUrl, ...least } = cut;
+  return JSON.stringify({ ...least, truncated: true });
+}
+
+function cutText(text: string, length: number): string {
+  return text.slice(0, length).toWellFormed();
 }

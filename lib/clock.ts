@@ -31,9 +31,9 @@ export function iso(ms: number): string {
   return new Date(ms).toISOString();
 }
 
-/** Reads ISO 8601; undefined for no text or no date. */
-export function fromIso(text: string | Date | undefined): number | undefined {
-  if (text === undefined) return undefined;
+/** Reads ISO 8601; undefined for no text or no date. Kubernetes writes a moment that has not come as `null`. */
+export function fromIso(text: string | Date | null | undefined): number | undefined {
+  if (text === undefined || text === null) return undefined;
   const ms = new Date(text).getTime();
   return Number.isNaN(ms) ? undefined : ms;
 }

@@ -7,6 +7,7 @@ import { clientOf, MAX_CLIENT_LENGTH } from '../contract/identity.ts';
 import { ENCODINGS } from '../contract/message.ts';
 import { RUNNER_ENV } from '../contract/runner-abi.ts';
 import { WEBHOOK_FORMATS } from '../contract/webhook.ts';
+import { allowEntryProblem } from '../webhook/allow-list.ts';
 
 const seconds = (min: number, max: number) => z.number().int().min(min).max(max);
 const dnsName = z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, {
@@ -18,7 +19,9 @@ const quantity = z.string().regex(/^\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$/, {
 const image = z
   .string()
   .min(1)
-  .regex(/^[^\s]+$/, { error: 'must be an image reference such as registry.example.com/slipway-runner:1.0.0' });
+  .regex(/^[^\s]+$/, {
+    error: 'must be an image reference such as registry.example.com/slipway-runner:1.0.0, without blanks',
+  });
 const secretKey = z.strictObject({
   name: dnsName.describe('Name of the Secret.'),
   key: z.string().min(1).describe('Key in the Secret.'),
@@ -37,6 +40,8 @@ const queueName = z
     error: 'is a poison queue; poison queues are never sources. Name the task queue instead',
   });
 
+const isQueueName = (name: string) => queueName.safeParse(name).success;
+
 const queueSchema = z
   .strictObject({
     name: queueName.describe('Name of the Azure Storage queue, usually {client}-tasks.'),
@@ -50,9 +55,9 @@ const queueSchema = z
       .default('auto')
       .describe('How message texts are written. auto takes JSON and base64 of JSON, whichever a message is.'),
   })
-  .refine((queue) => queue.client !== undefined || clientOf(queue.name) !== undefined, {
+  .refine((queue) => queue.client !== undefined || clientOf(queue.name) !== undefined || !isQueueName(queue.name), {
     path: ['client'],
-    error: 'is missing, and the queue is not named {client}-tasks. Set client',
+    error: 'the queue is not named {client}-tasks, so its client must be told. Set it',
   })
   .refine((queue) => queue.name.length <= MAX_CLIENT_LENGTH + '-tasks'.length, {
     path: ['name'],
@@ -75,6 +80,9 @@ const envSchema = z
         secretKeyRef: secretKey.optional().describe('Key of a Secret.'),
         configMapKeyRef: configMapKey.optional().describe('Key of a ConfigMap.'),
       })
+      .refine((from) => (from.secretKeyRef === undefined) !== (from.configMapKeyRef === undefined), {
+        error: 'must have either secretKeyRef or configMapKeyRef',
+      })
       .optional()
       .describe('Reference to a key of a Secret or ConfigMap.'),
   })
@@ -82,17 +90,21 @@ const envSchema = z
     error: 'must have either value or valueFrom',
   });
 
-const envFromSchema = z.strictObject({
-  prefix: z.string().optional().describe('Put before the name of every key.'),
-  secretRef: z
-    .strictObject({ name: dnsName.describe('Name of the Secret.') })
-    .optional()
-    .describe('Secret with the variables.'),
-  configMapRef: z
-    .strictObject({ name: dnsName.describe('Name of the ConfigMap.') })
-    .optional()
-    .describe('ConfigMap with the variables.'),
-});
+const envFromSchema = z
+  .strictObject({
+    prefix: z.string().optional().describe('Put before the name of every key.'),
+    secretRef: z
+      .strictObject({ name: dnsName.describe('Name of the Secret.') })
+      .optional()
+      .describe('Secret with the variables.'),
+    configMapRef: z
+      .strictObject({ name: dnsName.describe('Name of the ConfigMap.') })
+      .optional()
+      .describe('ConfigMap with the variables.'),
+  })
+  .refine((from) => (from.secretRef === undefined) !== (from.configMapRef === undefined), {
+    error: 'must have either secretRef or configMapRef',
+  });
 
 const resourcesSchema = z.strictObject({
   cpu: quantity.default('1').describe("CPU request. There is no CPU limit: an idle core is nobody's gain."),
@@ -118,6 +130,14 @@ const runSettings = {
     .describe('Time a pod may wait for a node; autoscaled nodes take long.'),
   resources: resourcesSchema.prefault({}).describe('What a task gets.'),
 };
+
+const allowEntry = z
+  .string()
+  .min(1)
+  .superRefine((entry, context) => {
+    const problem = entry === '' ? undefined : allowEntryProblem(entry);
+    if (problem !== undefined) context.addIssue(problem);
+  });
 
 const podTemplate = z
   .record(z.string(), z.unknown())
@@ -225,7 +245,7 @@ export const configSchema = z.strictObject({
     .prefault({})
     .refine((polling) => polling.minIntervalSeconds <= polling.maxIntervalSeconds, {
       path: ['maxIntervalSeconds'],
-      error: 'is less than polling.minIntervalSeconds. Raise it or lower the other',
+      error: 'must not be less than polling.minIntervalSeconds (it is 5 when not set). Raise it or lower the other',
     })
     .describe('How often queues are asked. While messages come there is no wait.'),
   limits: z
@@ -288,7 +308,7 @@ export const configSchema = z.strictObject({
           "slipway: {task_id, status, result, …}; result: the handler's result alone, as the old worker posted it.",
         ),
       allow: z
-        .array(z.string().min(1))
+        .array(allowEntry)
         .default([])
         .describe(
           'Hosts and CIDRs of private addresses that webhooks may go to, such as an in-cluster backend. Public addresses need no entry.',

@@ -2,11 +2,12 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { parseDocument } from 'yaml';
-import type { z } from 'zod';
 import { clientOf, installationId } from '../contract/identity.ts';
 import { messageOf } from '../lib/errors.ts';
 import { Secret } from '../lib/secret.ts';
 import { type StorageAccess, storageAccess } from '../queue/access.ts';
+import { signingSecretProblem } from '../webhook/signature.ts';
+import { describeIssues } from './config-problem.ts';
 import { configSchema, type FileConfig, type QueueConfig, type TaskTypeConfig } from './config-schema.ts';
 
 /** A queue to receive from, with its client. */
@@ -74,16 +75,13 @@ export function policyFor(config: Pick<Config, 'policies'>, taskType: string): T
  * @throws ConfigError with all problems of both
  */
 export async function loadConfig(env: NodeJS.ProcessEnv = process.env): Promise<Config> {
-  const path = env['SLIPWAY_CONFIG'] ?? '/etc/slipway/config.yaml';
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    throw new ConfigError([
-      `${path}: cannot be read (${messageOf(error)}). Mount it, or name another file by SLIPWAY_CONFIG`,
-    ]);
-  }
-  return parseConfig(text, env, path);
+  const path = env['SLIPWAY_CONFIG'] || '/etc/slipway/config.yaml';
+  const file = await readFile(path, 'utf8').then(
+    (text) => judgeFile(text, path),
+    (error: unknown) =>
+      wrong(`${path}: cannot be read (${messageOf(error)}). Mount it, or name another by SLIPWAY_CONFIG`),
+  );
+  return assemble(file, judgeEnvironment(env));
 }
 
 /**
@@ -94,35 +92,77 @@ export async function loadConfig(env: NodeJS.ProcessEnv = process.env): Promise<
  * @throws ConfigError with all problems
  */
 export function parseConfig(text: string, env: NodeJS.ProcessEnv, path = 'config.yaml'): Config {
-  const problems: string[] = [];
-  const document = parseDocument(text, { prettyErrors: true });
-  problems.push(...document.errors.map((error) => `${path}: is not YAML: ${error.message.split('\n')[0]}`));
-  const raw: unknown = document.errors.length === 0 ? document.toJS() : {};
-  const parsed = configSchema.safeParse(raw ?? {}, { reportInput: true });
-  if (!parsed.success && document.errors.length === 0)
-    problems.push(...parsed.error.issues.map((issue) => describe(issue, raw, path)));
+  return assemble(judgeFile(text, path), judgeEnvironment(env));
+}
 
+/** A value, or all that is wrong with it. */
+type Judged<T> = { readonly value: T } | { readonly problems: readonly string[] };
+
+function wrong(...problems: readonly string[]): { readonly problems: readonly string[] } {
+  return { problems };
+}
+
+function judgeFile(text: string, path: string): Judged<FileConfig> {
+  const document = parseDocument(text, { prettyErrors: true });
+  if (document.errors.length > 0) return wrong(...document.errors.map((error) => `${path}: ${yamlFault(error)}`));
+  let raw: unknown;
+  try {
+    raw = document.toJS();
+  } catch (error) {
+    return wrong(`${path}: is not YAML: ${firstLine(messageOf(error))}`);
+  }
+  const parsed = configSchema.safeParse(raw ?? {}, { reportInput: true });
+  return parsed.success ? { value: parsed.data } : wrong(...describeIssues(parsed.error.issues, raw ?? {}, path));
+}
+
+function yamlFault({ code, message }: { readonly code: string; readonly message: string }): string {
+  if (code === 'MULTIPLE_DOCS') return 'holds several YAML documents. Keep one';
+  return `is not YAML: ${firstLine(message)}`;
+}
+
+// The lines after the first quote the file, which may hold a secret in the wrong place.
+function firstLine(message: string): string {
+  return (message.split('\n')[0] ?? '').replace(/:$/, '');
+}
+
+type Environment = Pick<Config, 'storage' | 'namespace' | 'instance' | 'podName' | 'webhookSecret' | 'httpPort'>;
+
+function judgeEnvironment(env: NodeJS.ProcessEnv): Judged<Environment> {
+  const problems: string[] = [];
   const storage = storageAccess(env['AZURE_STORAGE_CONNECTION_STRING'], env['AZURE_STORAGE_SAS_URL']);
   if (storage.kind === 'invalid') problems.push(storage.problem);
-  const port = Number(env['SLIPWAY_HTTP_PORT'] ?? 8080);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    problems.push(
-      `SLIPWAY_HTTP_PORT = ${env['SLIPWAY_HTTP_PORT']}: must be a port. Use a whole number from 0 to 65535`,
-    );
+  const portText = env['SLIPWAY_HTTP_PORT'] || '8080';
+  const httpPort = /^\d+$/.test(portText) ? Number(portText) : Number.NaN;
+  if (!(httpPort <= 65_535))
+    problems.push(`SLIPWAY_HTTP_PORT = "${portText}": must be a port. Use a whole number from 0 to 65535`);
   const namespace = env['SLIPWAY_NAMESPACE'] ?? '';
   if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(namespace))
     problems.push(
-      `SLIPWAY_NAMESPACE = "${namespace}": must be the namespace that Jobs are created in. Set it from metadata.namespace`,
+      `SLIPWAY_NAMESPACE${namespace === '' ? ' is not set' : ` = "${namespace}"`}: must be the namespace that Jobs are created in. Set it from metadata.namespace`,
     );
-  const secret = env['SLIPWAY_WEBHOOK_SECRET'] ?? '';
-  if (secret !== '' && !/^whsec_[A-Za-z0-9+/]{32,}={0,2}$/.test(secret))
-    problems.push(
-      'SLIPWAY_WEBHOOK_SECRET (value not shown): must be whsec_ and base64 of 24 to 64 bytes. Make one: echo "whsec_$(openssl rand -base64 32)"',
-    );
+  const secret = env['SLIPWAY_WEBHOOK_SECRET'] ? new Secret(env['SLIPWAY_WEBHOOK_SECRET']) : undefined;
+  const fault = secret === undefined ? undefined : signingSecretProblem(secret);
+  if (fault !== undefined) problems.push(`SLIPWAY_WEBHOOK_SECRET (value not shown): ${fault}`);
+  if (storage.kind === 'invalid' || problems.length > 0) return wrong(...problems);
+  return {
+    value: {
+      storage,
+      namespace,
+      instance: env['SLIPWAY_INSTANCE'] || 'slipway',
+      podName: env['SLIPWAY_POD_NAME'] || undefined,
+      webhookSecret: secret,
+      httpPort,
+    },
+  };
+}
 
-  if (!parsed.success || storage.kind === 'invalid' || problems.length > 0) throw new ConfigError(problems);
-  const file = parsed.data;
+function assemble(judgedFile: Judged<FileConfig>, environment: Judged<Environment>): Config {
+  if ('problems' in judgedFile || 'problems' in environment)
+    throw new ConfigError([judgedFile, environment].flatMap((judged) => ('problems' in judged ? judged.problems : [])));
+  const { value: file } = judgedFile;
+  const { storage, namespace } = environment.value;
   return Object.freeze({
+    ...environment.value,
     file,
     sources: file.queues.map((queue) => ({
       queue: queue.name,
@@ -132,13 +172,7 @@ export function parseConfig(text: string, env: NodeJS.ProcessEnv, path = 'config
     policies: new Map(
       Object.entries(file.taskTypes).map(([type, settings]) => [type, compilePolicy(type, settings, file)]),
     ),
-    storage,
-    namespace,
-    instance: env['SLIPWAY_INSTANCE'] ?? 'slipway',
     installation: installationId(storage.account, namespace, file.installation),
-    podName: env['SLIPWAY_POD_NAME'],
-    webhookSecret: secret === '' ? undefined : new Secret(secret),
-    httpPort: port,
     hash: createHash('sha256').update(JSON.stringify(file)).digest('hex').slice(0, 12),
   });
 }
@@ -168,47 +202,4 @@ function dropUndefined<T extends object>(value: T): { [K in keyof T]?: Exclude<T
   return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined)) as {
     [K in keyof T]?: Exclude<T[K], undefined>;
   };
-}
-
-/** A zod issue as a sentence: file, path, value, what is wrong, what to do. */
-function describe(issue: z.core.$ZodIssue, raw: unknown, file: string): string {
-  const place =
-    issue.path.length === 0
-      ? ''
-      : ` ${issue.path.reduce<string>((text, part) => (typeof part === 'number' ? `${text}[${part}]` : text === '' ? String(part) : `${text}.${String(part)}`), '')}`;
-  const value = issue.path.reduce<unknown>(
-    (at, part) => (typeof at === 'object' && at !== null ? Reflect.get(at, part) : undefined),
-    raw,
-  );
-  if (issue.code === 'unrecognized_keys')
-    return `${file}:${place} has the unknown ${issue.keys.length === 1 ? 'setting' : 'settings'} ${issue.keys.map((key) => `"${key}"`).join(', ')}. Remove or correct: see the values table for the known ones`;
-  const shown = value === undefined ? ' is not set' : ` = ${JSON.stringify(value).slice(0, 80)}`;
-  return `${file}:${place}${shown}: ${remedy(issue, value)}`;
-}
-
-function remedy(issue: z.core.$ZodIssue, value: unknown): string {
-  switch (issue.code) {
-    case 'invalid_type':
-      return value === undefined
-        ? `is required. Set it to a ${issue.expected}`
-        : `must be a ${issue.expected === 'int' ? 'whole number' : issue.expected}. Correct its type`;
-    case 'too_small':
-      return issue.origin === 'string'
-        ? `is too short. Use at least ${issue.minimum} characters`
-        : issue.message.startsWith('Too small')
-          ? `is too small. Use ${issue.minimum} or more`
-          : issue.message;
-    case 'too_big':
-      return issue.origin === 'string'
-        ? `is too long. Use at most ${issue.maximum} characters`
-        : `is too large. Use ${issue.maximum} or less`;
-    case 'invalid_value':
-      return issue.message.startsWith('Invalid')
-        ? `is not known. Use one of ${issue.values.map(String).join(', ')}`
-        : issue.message;
-    case 'invalid_key':
-      return issue.issues.map((inner) => inner.message).join('; ');
-    default:
-      return issue.message;
-  }
 }

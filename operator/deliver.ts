@@ -19,7 +19,7 @@ import type { JobRecord } from './jobs/records.ts';
 import type { JobStore } from './jobs/store.ts';
 import type { JobsView } from './jobs/view.ts';
 import type { Leases } from './leases.ts';
-import { type Rejection, type RejectTools, reject } from './reject.ts';
+import { type Rejection, type RejectProgress, type RejectTools, reject } from './reject.ts';
 import type { TaskTypes } from './task-types.ts';
 
 /** What delivering works with. */
@@ -45,11 +45,13 @@ interface Delivery {
   readonly name: string;
   readonly lease: Lease;
   readonly slot: Slot;
+  /** What of a rejection was done, should it have to be tried again. */
+  readonly rejected: RejectProgress;
 }
 
 /**
- * Brings a message to where it belongs: to its existing Job, to a new one, to the poison queue, or back into the queue. The slot is free
- * again when no Job came of it. Ends early, with the message released, when `signal` aborts.
+ * Brings a message to where it belongs: to its existing Job, to a new one, to the poison queue, or back into the queue. The slot is given
+ * back. Ends early, with the message released, when `signal` aborts.
  *
  * @throws ServiceError when a call failed that the message's redelivery will repeat
  */
@@ -61,7 +63,6 @@ export async function deliver(
   signal: AbortSignal,
 ): Promise<void> {
   const lease = tools.leases.received(source.queue, message);
-  let started = false;
   try {
     await tools.checkpoint('received', message.id);
     if (signal.aborted) {
@@ -83,19 +84,18 @@ export async function deliver(
       { account: tools.config.storage.account, queue: source.queue, messageId: message.id },
       rawTaskType(decoded.value),
     );
-    started = await place(tools, { source, message, decoded, name, lease, slot }, signal);
+    await place(tools, { source, message, decoded, name, lease, slot, rejected: {} }, signal);
   } finally {
-    if (!started) slot.free();
+    // By now a Job that came of it is in the view, and counts there.
+    slot.free();
   }
 }
 
 /**
  * Finds or makes the message's Job. Nothing is judged while a Job of that name exists: a message whose task runs keeps running, whatever
  * the configuration says by now.
- *
- * @returns whether a new Job was started
  */
-async function place(tools: DeliverTools, delivery: Delivery, signal: AbortSignal): Promise<boolean> {
+async function place(tools: DeliverTools, delivery: Delivery, signal: AbortSignal): Promise<void> {
   const { name, lease } = delivery;
   let readDirectly = false;
   for (let failures = 1; ; failures++) {
@@ -103,7 +103,7 @@ async function place(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
       const existing = readDirectly ? (await tools.store.get(name, signal))?.record : tools.view.job(name);
       readDirectly = false;
       if (existing !== undefined && !existing.deleting) {
-        if (await adopt(tools, delivery, existing, signal)) return false;
+        if (await adopt(tools, delivery, existing, signal)) return;
       } else if (existing === undefined && tools.view.pods(name).length === 0) {
         return await judge(tools, delivery, signal);
       }
@@ -120,20 +120,17 @@ async function place(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
     }
     // A Job being deleted, or an answer that may change: the message stays ours meanwhile, so that its dequeue count stays meaningful.
     await tools.clock.sleep(backoff(failures, 250, 15_000, tools.clock), signal);
-    if (signal.aborted) {
-      await lease.release(0);
-      return false;
-    }
+    if (signal.aborted) return lease.release(0);
     if (lease.renewAt <= tools.clock.now() && !(await lease.renew(tools.config.file.lease.firstSeconds, signal)))
-      return false;
+      return;
   }
 }
 
 /** Judges a message that has no Job, and starts it. */
-async function judge(tools: DeliverTools, delivery: Delivery, signal: AbortSignal): Promise<boolean> {
+async function judge(tools: DeliverTools, delivery: Delivery, signal: AbortSignal): Promise<void> {
   const { source, message, decoded, lease } = delivery;
-  const refuse = async (rest: Pick<Rejection, 'category' | 'reason'> & Partial<Rejection>) => {
-    await reject(
+  const refuse = (rest: Pick<Rejection, 'category' | 'reason'> & Partial<Rejection>) =>
+    reject(
       tools,
       {
         ...rejection(source, message),
@@ -144,9 +141,8 @@ async function judge(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
       },
       lease,
       signal,
+      delivery.rejected,
     );
-    return false;
-  };
   const verdict = validateTask(decoded);
   if (verdict.kind === 'invalid') {
     const reason = verdict.problems.map(({ field, message: fault }) => `${field} ${fault}`).join('; ');
@@ -161,10 +157,7 @@ async function judge(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
       webhookUrl: task.webhookUrl,
     });
   }
-  if (tools.types.pausedBecause(policy.type) !== undefined) {
-    await lease.release(PUT_BACK_S, signal);
-    return false;
-  }
+  if (tools.types.pausedBecause(policy.type) !== undefined) return lease.release(PUT_BACK_S, signal);
   if (message.dequeueCount > MAX_DELIVERIES) {
     return refuse({
       category: 'RedeliveredTooOften',
@@ -181,7 +174,7 @@ async function launch(
   task: Task,
   policy: TaskPolicy,
   signal: AbortSignal,
-): Promise<boolean> {
+): Promise<void> {
   const { source, message, decoded, name, lease, slot } = delivery;
   const inHand: TaskInHand = {
     account: tools.config.storage.account,
@@ -202,8 +195,7 @@ async function launch(
   } catch (error) {
     if (!isKind(error, 'invalid')) throw error;
     tools.types.pause(policy.type, messageOf(error));
-    await lease.release(PUT_BACK_S, signal);
-    return false;
+    return lease.release(PUT_BACK_S, signal);
   }
   await tools.checkpoint('created', name);
   tools.metrics.created.inc({ client: source.client, type: policy.type });
@@ -216,7 +208,6 @@ async function launch(
     { job: name, client: source.client, taskId: task.taskId, type: task.taskType, deliveries: message.dequeueCount },
     'the Job was created',
   );
-  return true;
 }
 
 /**

@@ -2,6 +2,7 @@
 import { KubeConfig } from '@kubernetes/client-node';
 import { EXIT } from '../contract/runner-abi.ts';
 import { systemClock } from '../lib/clock.ts';
+import { messageOf } from '../lib/errors.ts';
 import { listenForSignals } from '../lib/lifecycle.ts';
 import { createLog } from '../lib/log.ts';
 import { createQueueService } from '../queue/service.ts';
@@ -23,9 +24,16 @@ export async function main(more: Pick<OperatorParts, 'checkpoint' | 'onListening
   }
   const clock = systemClock;
   const log = createLog(config.file.logLevel, { app: 'slipway' });
+  const kubeConfig = new KubeConfig();
   try {
-    const kubeConfig = new KubeConfig();
     kubeConfig.loadFromDefault();
+  } catch (error) {
+    process.stderr.write(
+      `slipway: the API server's address and credentials cannot be read (${messageOf(error)}). Run in a pod with its service account's token, or name a kubeconfig by KUBECONFIG\n`,
+    );
+    return EXIT.badConfig;
+  }
+  try {
     const store = createKubernetesStore(createKubernetesApi(kubeConfig, clock), {
       namespace: config.namespace,
       installation: config.installation,

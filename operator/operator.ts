@@ -22,6 +22,7 @@ import { createMetrics } from './metrics.ts';
 import { receiveFrom } from './receive.ts';
 import { type ReconcileTools, reconcile, writeReceipt } from './reconcile.ts';
 import { createSendWebhook } from './send-webhook.ts';
+import { createReadResult } from './settle/stored-result.ts';
 import { TaskTypes } from './task-types.ts';
 import { WorkQueue } from './work-queue.ts';
 
@@ -62,7 +63,8 @@ export async function runOperator(parts: OperatorParts, stopping: AbortSignal): 
   };
   const types = new TaskTypes({ config, context, store, clock, log, metrics, onChecked: () => slots.freed.wake() });
   const sendWebhook = createSendWebhook(config.file.webhook, config.webhookSecret, metrics, clock);
-  const shared = { store, view, queues, clock, log, metrics, sendWebhook, checkpoint, leases };
+  const readResult = createReadResult(config.storage, clock);
+  const shared = { store, view, queues, clock, log, metrics, sendWebhook, readResult, checkpoint, leases };
   const toReconcile: ReconcileTools = {
     ...shared,
     slots,

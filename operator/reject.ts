@@ -40,15 +40,30 @@ export interface Rejection {
   readonly webhookUrl: string | undefined;
 }
 
-/** Seconds before each try of the webhook; all of them within the first lease. */
-const TRIES_AFTER_MS = [0, 1000, 5000];
+/** What of a rejection is done. */
+export interface RejectProgress {
+  buried?: boolean;
+  /** How the webhook ended. */
+  webhook?: string;
+}
 
-/** Rejects. Throws a ServiceError when poisoning or deleting failed; the message then comes back and is rejected again. */
+/** Milliseconds before each try of the webhook. */
+const TRIES_AFTER_MS = [0, 1000, 5000];
+/** Seconds for which the message is kept when the tries outlast its first lease. */
+const KEEP_S = 60;
+
+/**
+ * Rejects.
+ *
+ * @param progress what an earlier try of the same delivery did, and this one does
+ * @throws ServiceError when poisoning or deleting failed: to be tried again, by this delivery or the next
+ */
 export async function reject(
   tools: RejectTools,
   rejection: Rejection,
   lease: Lease,
   signal: AbortSignal,
+  progress: RejectProgress = {},
 ): Promise<void> {
   const { queue, message, category, reason } = rejection;
   const diagnosis = diagnose(category, reason);
@@ -64,10 +79,14 @@ export async function reject(
     encoding: rejection.encoding,
     original: message.text,
   };
-  if (await bury(tools.queues, envelope, tools.poisonFormat, signal)) tools.metrics.poisoned.inc({ queue, category });
-  await tools.checkpoint('poisoned', message.id);
-  const webhook =
-    rejection.webhookUrl === undefined ? 'none' : await report(tools, rejection, rejection.webhookUrl, signal);
+  if (!progress.buried) {
+    if (await bury(tools.queues, envelope, tools.poisonFormat, signal)) tools.metrics.poisoned.inc({ queue, category });
+    progress.buried = true;
+    await tools.checkpoint('poisoned', message.id);
+  }
+  progress.webhook ??=
+    rejection.webhookUrl === undefined ? 'none' : await report(tools, rejection, rejection.webhookUrl, lease, signal);
+  const { webhook } = progress;
   await tools.checkpoint('webhook-sent', message.id);
   const removal = await lease.remove(signal);
   await tools.checkpoint('deleted', message.id);
@@ -77,7 +96,13 @@ export async function reject(
   );
 }
 
-async function report(tools: RejectTools, rejection: Rejection, url: string, signal: AbortSignal): Promise<string> {
+async function report(
+  tools: RejectTools,
+  rejection: Rejection,
+  url: string,
+  lease: Lease,
+  signal: AbortSignal,
+): Promise<string> {
   const { message, queue } = rejection;
   const { category, message: text, hint } = diagnose(rejection.category, rejection.reason);
   const body = JSON.stringify({
@@ -94,6 +119,7 @@ async function report(tools: RejectTools, rejection: Rejection, url: string, sig
   let detail = 'not tried';
   for (const wait of TRIES_AFTER_MS) {
     await tools.clock.sleep(wait, signal);
+    if (lease.renewAt <= tools.clock.now()) await lease.renew(KEEP_S, signal);
     const result = await tools.sendWebhook({ url, id, body }, signal);
     if (result.kind === 'delivered') return 'delivered';
     detail = result.detail;

@@ -17,6 +17,9 @@ export interface LeaseState {
   readonly until: number;
 }
 
+/** The service tells times in whole seconds. */
+const RESOLUTION_MS = 1000;
+
 /** How a delete ended. `unsure`: the service knows no such message under this receipt, so it is gone, or alive under another receipt. */
 export type Removal = 'deleted' | 'unsure' | 'queue-gone';
 
@@ -53,9 +56,10 @@ export class Lease {
     return this.#state;
   }
 
-  /** When two thirds of the lease have passed: the time to renew it. */
+  /** When two thirds of the lease have passed: the time to renew it. A lease that reaches to the message's end cannot be made longer. */
   get renewAt(): number {
-    return this.#state.since + ((this.#state.until - this.#state.since) * 2) / 3;
+    const { since, until } = this.#state;
+    return until > this.expiresOn - 2 * RESOLUTION_MS ? this.expiresOn : since + ((until - since) * 2) / 3;
   }
 
   /** Takes over a receipt that another delivery of the message, or another operator, brought. One of our own former ones is ignored. */
@@ -74,31 +78,15 @@ export class Lease {
    * @throws ServiceError when the service gave no usable answer; the lease may or may not have been renewed
    */
   async renew(seconds: number, signal?: AbortSignal): Promise<boolean> {
-    return this.#serially(async () => {
-      if (this.#condition !== 'held') return false;
-      const left = Math.floor((this.expiresOn - this.#clock.now()) / 1000);
-      try {
-        const renewal = await this.#service.renew(
-          this.queue,
-          this.messageId,
-          this.#state.popReceipt,
-          Math.max(0, Math.min(seconds, left)),
-          signal,
-        );
-        this.#replace({ popReceipt: renewal.popReceipt, since: this.#clock.now(), until: renewal.leaseUntil });
-        return true;
-      } catch (error) {
-        if (!isKind(error, 'lease-lost', 'not-found')) throw error;
-        this.#condition = 'lost';
-        return false;
-      }
-    });
+    return this.#serially(() => this.#renewNow(seconds, signal));
   }
 
   /** Gives the message back, visible after `delaySeconds`. A lost lease is nothing to give back. */
   async release(delaySeconds: number, signal?: AbortSignal): Promise<void> {
-    await this.renew(delaySeconds, signal);
-    if (this.#condition === 'held') this.#condition = 'lost';
+    return this.#serially(async () => {
+      await this.#renewNow(delaySeconds, signal);
+      if (this.#condition === 'held') this.#condition = 'lost';
+    });
   }
 
   /** Deletes the message. Repeating it is harmless. */
@@ -116,6 +104,23 @@ export class Lease {
         throw error;
       }
     });
+  }
+
+  async #renewNow(seconds: number, signal: AbortSignal | undefined): Promise<boolean> {
+    if (this.#condition !== 'held') return false;
+    const used = this.#state;
+    const left = Math.floor((this.expiresOn - this.#clock.now()) / 1000);
+    const wanted = Math.max(0, Math.min(seconds, left));
+    try {
+      const renewal = await this.#service.renew(this.queue, this.messageId, used.popReceipt, wanted, signal);
+      this.#replace({ popReceipt: renewal.popReceipt, since: this.#clock.now(), until: renewal.leaseUntil });
+      return true;
+    } catch (error) {
+      if (!isKind(error, 'lease-lost', 'not-found')) throw error;
+      // A newer receipt may have been adopted meanwhile: the refusal says nothing about that one.
+      if (this.#state === used) this.#condition = 'lost';
+      return this.#state !== used;
+    }
   }
 
   #replace(state: LeaseState): void {

@@ -44,6 +44,13 @@ describe('patchTemplate', () => {
     ['a list with a nameless item replaces', { l: [{ name: 'a' }] }, { l: [{ key: 'b' }] }, { l: [{ key: 'b' }] }],
     ['a list in place of an object replaces', { a: { b: 1 } }, { a: [1] }, { a: [1] }],
     ['an object in place of a text replaces', { a: 'x' }, { a: { b: 1 } }, { a: { b: 1 } }],
+    [
+      'null removes within what is new, too',
+      { a: 'x' },
+      { a: { b: null }, c: { d: null, e: 1 } },
+      { a: {}, c: { e: 1 } },
+    ],
+    ['names that every object inherits are ordinary', {}, { constructor: { a: 1 } }, { constructor: { a: 1 } }],
     ['what is new is taken as it is', {}, { a: { b: [{ name: 'c' }] } }, { a: { b: [{ name: 'c' }] } }],
   ])('%s', (_, base, patch, expected) => expect(patchTemplate(base, patch)).toEqual(expected));
 

@@ -4,13 +4,14 @@
  */
 export function patchTemplate(base: unknown, patch: unknown): unknown {
   if (isNamedList(base) && isNamedList(patch)) return mergeByName(base, patch);
-  if (!isObject(base) || !isObject(patch)) return patch;
-  const merged: Record<string, unknown> = { ...base };
+  if (!isObject(patch)) return patch;
+  const old = new Map(isObject(base) ? Object.entries(base) : []);
+  const merged = new Map(old);
   for (const [key, value] of Object.entries(patch)) {
-    if (value === null) delete merged[key];
-    else merged[key] = key in base ? patchTemplate(base[key], value) : value;
+    if (value === null) merged.delete(key);
+    else merged.set(key, patchTemplate(old.get(key), value));
   }
-  return merged;
+  return Object.fromEntries(merged);
 }
 
 interface Named {

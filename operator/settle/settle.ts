@@ -1,15 +1,12 @@
 /** Carries out the steps of settling that `decide` has found due. Effects only; what is due is decided there. */
 import { ANNOTATION, LABEL, STATE } from '../../contract/identity.ts';
-import { encodeMessage, rawTaskId, rawTaskType } from '../../contract/message.ts';
-import { formatWebhook, type WebhookBody, webhookId, webhookIdBase } from '../../contract/webhook.ts';
+import { encodeMessage } from '../../contract/message.ts';
 import { type Clock, fromIso, iso } from '../../lib/clock.ts';
 import { isKind } from '../../lib/errors.ts';
-import { tryParseJson } from '../../lib/json.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Lease, Removal } from '../../queue/lease.ts';
 import { bury } from '../../queue/poison.ts';
 import type { QueueService } from '../../queue/service.ts';
-import { nextTryAfter } from '../../webhook/schedule.ts';
 import type { Checkpoint } from '../checkpoint.ts';
 import type { FileConfig } from '../config-schema.ts';
 import type { Outcome } from '../jobs/outcome.ts';
@@ -19,6 +16,8 @@ import type { JobsView } from '../jobs/view.ts';
 import type { Metrics } from '../metrics.ts';
 import type { SendWebhook } from '../send-webhook.ts';
 import type { SettleStep } from './decide.ts';
+import { report } from './report.ts';
+import type { ReadResult } from './stored-result.ts';
 import { type WebhookState, webhookState, webhookStateAnnotation } from './webhook-state.ts';
 
 /** What settling works with. */
@@ -30,6 +29,7 @@ export interface SettleTools {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly sendWebhook: SendWebhook;
+  readonly readResult: ReadResult;
   readonly checkpoint: Checkpoint;
   readonly settings: Pick<FileConfig, 'ttl' | 'poison' | 'webhook'>;
 }
@@ -104,71 +104,6 @@ async function poison(tools: SettleTools, job: JobRecord, outcome: Outcome, sign
   const stored = await bury(tools.queues, envelope, tools.settings.poison.format, signal);
   if (stored) tools.metrics.poisoned.inc({ queue, category: outcome.diagnosis.category });
   else tools.log.warn({ job: job.name, queue }, 'the queue is gone: no poison copy was made');
-}
-
-async function report(
-  tools: SettleTools,
-  job: JobRecord,
-  outcome: Outcome,
-  removal: Removal,
-  signal: AbortSignal,
-): Promise<WebhookState> {
-  const full = await tools.store.get(job.name, signal);
-  const on = job.annotations;
-  const ref = {
-    account: on[ANNOTATION.account] ?? '',
-    queue: on[ANNOTATION.queue] ?? '',
-    messageId: on[ANNOTATION.messageId] ?? '',
-  };
-  const body = webhookBody(outcome, on[ANNOTATION.client] ?? '', tryParseJson(full?.taskData ?? ''));
-  const tries = (webhookState(job)?.tries ?? 0) + 1;
-  const result = await tools.sendWebhook(
-    {
-      url: on[ANNOTATION.webhookUrl] ?? '',
-      id: webhookId(webhookIdBase(ref), body.status),
-      body: formatWebhook(body, tools.settings.webhook.format),
-    },
-    signal,
-  );
-  if (result.kind === 'delivered') return { kind: 'delivered', tries };
-  const wait = result.kind === 'retry' ? nextTryAfter(tries, tools.clock.random(), result.retryAfterMs) : undefined;
-  const fields = { job: job.name, tries, detail: result.detail };
-  if (wait !== undefined) {
-    tools.log.warn(
-      { ...fields, nextInSeconds: Math.round(wait / 1000) },
-      'the webhook was not delivered and stays owed',
-    );
-    return { kind: 'owed', tries, nextAt: tools.clock.now() + wait, detail: result.detail, removal };
-  }
-  tools.metrics.webhooks.inc({ result: 'given-up' });
-  tools.log.error(fields, 'the webhook is given up');
-  await tools.store.notify({
-    reason: 'WebhookGivenUp',
-    message: `The webhook was not delivered in ${tries} tries: ${result.detail}`,
-    type: 'Warning',
-    about: { kind: 'Job', name: job.name, uid: job.uid },
-  });
-  return { kind: 'given-up', tries, detail: result.detail };
-}
-
-function webhookBody(outcome: Outcome, client: string, task: unknown): WebhookBody {
-  const { status, diagnosis, startedAt, finishedAt } = outcome;
-  return {
-    task_id: rawTaskId(task),
-    task_type: rawTaskType(task),
-    client_id: client,
-    status,
-    ...(outcome.result === undefined ? {} : { result: outcome.result }),
-    ...(status === 'completed'
-      ? {}
-      : { error: { code: diagnosis.category, message: diagnosis.message, hint: diagnosis.hint } }),
-    started_at: startedAt,
-    finished_at: finishedAt,
-    duration_ms: Math.max(
-      0,
-      (fromIso(finishedAt) ?? 0) - (fromIso(startedAt ?? undefined) ?? fromIso(finishedAt) ?? 0),
-    ),
-  };
 }
 
 /**

@@ -1,0 +1,102 @@
+/** The operator's report of a finished task: what the runner still owes, and every failure whose attempts are used up. */
+import { ANNOTATION } from '../../contract/identity.ts';
+import { rawTaskId, rawTaskType } from '../../contract/message.ts';
+import { formatWebhook, type WebhookBody, webhookId, webhookIdBase } from '../../contract/webhook.ts';
+import { fromIso } from '../../lib/clock.ts';
+import { tryParseJson } from '../../lib/json.ts';
+import type { Removal } from '../../queue/lease.ts';
+import type { DeliveryResult } from '../../webhook/delivery.ts';
+import { nextTryAfter } from '../../webhook/schedule.ts';
+import type { Outcome } from '../jobs/outcome.ts';
+import type { JobRecord } from '../jobs/records.ts';
+import type { SettleTools } from './settle.ts';
+import { type WebhookState, webhookState } from './webhook-state.ts';
+
+/**
+ * Sends the webhook of a finished task, once.
+ *
+ * @param removal how deleting the message ended, to be remembered while the webhook is owed
+ */
+export async function report(
+  tools: SettleTools,
+  job: JobRecord,
+  outcome: Outcome,
+  removal: Removal,
+  signal: AbortSignal,
+): Promise<WebhookState> {
+  const full = await tools.store.get(job.name, signal);
+  const on = job.annotations;
+  const ref = {
+    account: on[ANNOTATION.account] ?? '',
+    queue: on[ANNOTATION.queue] ?? '',
+    messageId: on[ANNOTATION.messageId] ?? '',
+  };
+  const tries = (webhookState(job)?.tries ?? 0) + 1;
+  const stored = await storedResult(tools, job, outcome, signal);
+  const body = webhookBody(stored.outcome, on[ANNOTATION.client] ?? '', tryParseJson(full?.taskData ?? ''));
+  const result: DeliveryResult =
+    stored.later !== undefined
+      ? { kind: 'retry', detail: stored.later }
+      : await tools.sendWebhook(
+          {
+            url: on[ANNOTATION.webhookUrl] ?? '',
+            id: webhookId(webhookIdBase(ref), body.status),
+            body: formatWebhook(body, tools.settings.webhook.format),
+          },
+          signal,
+        );
+  if (result.kind === 'delivered') return { kind: 'delivered', tries };
+  const wait = result.kind === 'retry' ? nextTryAfter(tries, tools.clock.random(), result.retryAfterMs) : undefined;
+  const fields = { job: job.name, tries, detail: result.detail };
+  if (wait !== undefined) {
+    tools.log.warn(
+      { ...fields, nextInSeconds: Math.round(wait / 1000) },
+      'the webhook was not delivered and stays owed',
+    );
+    return { kind: 'owed', tries, nextAt: tools.clock.now() + wait, detail: result.detail, removal };
+  }
+  tools.metrics.webhooks.inc({ result: 'given-up' });
+  tools.log.error(fields, 'the webhook is given up');
+  await tools.store.notify({
+    reason: 'WebhookGivenUp',
+    message: `The webhook was not delivered in ${tries} tries: ${result.detail}`,
+    type: 'Warning',
+    about: { kind: 'Job', name: job.name, uid: job.uid },
+  });
+  return { kind: 'given-up', tries, detail: result.detail };
+}
+
+/** The outcome with its result, wherever that lies; `later` when it could not be read this time. */
+async function storedResult(
+  tools: SettleTools,
+  job: JobRecord,
+  outcome: Outcome,
+  signal: AbortSignal,
+): Promise<{ readonly outcome: Outcome; readonly later?: string }> {
+  if (outcome.resultUrl === undefined || outcome.result !== undefined) return { outcome };
+  const stored = await tools.readResult(outcome.resultUrl, signal);
+  if (stored.kind === 'found') return { outcome: { ...outcome, result: stored.value } };
+  if (stored.kind === 'later') return { outcome, later: stored.detail };
+  tools.log.warn({ job: job.name, detail: stored.detail }, 'the webhook is sent without its result');
+  return { outcome };
+}
+
+function webhookBody(outcome: Outcome, client: string, task: unknown): WebhookBody {
+  const { status, diagnosis, startedAt, finishedAt } = outcome;
+  return {
+    task_id: rawTaskId(task),
+    task_type: rawTaskType(task),
+    client_id: client,
+    status,
+    ...(outcome.result === undefined ? {} : { result: outcome.result }),
+    ...(status === 'completed'
+      ? {}
+      : { error: { code: diagnosis.category, message: diagnosis.message, hint: diagnosis.hint } }),
+    started_at: startedAt,
+    finished_at: finishedAt,
+    duration_ms: Math.max(
+      0,
+      (fromIso(finishedAt) ?? 0) - (fromIso(startedAt ?? undefined) ?? fromIso(finishedAt) ?? 0),
+    ),
+  };
+}

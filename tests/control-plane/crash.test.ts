@@ -1,0 +1,248 @@
+/**
+ * I1 to I8 under SIGKILL: the operator is killed at each of its steps and started again, on a real API server and a real queue service, and
+ * the end is the one that an undisturbed run has. Each case has a queue and an installation of its own.
+ */
+import { mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { KubeConfig } from '@kubernetes/client-node';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ANNOTATION, installationId, LABEL, STATE } from '#/contract/identity.ts';
+import { webhookBodySchema } from '#/contract/webhook.ts';
+import { systemClock } from '#/lib/clock.ts';
+import type { CheckpointName } from '#/operator/checkpoint.ts';
+import { createKubernetesApi } from '#/operator/jobs/api.ts';
+import { type JobRecord, jobRecord, type RawJob } from '#/operator/jobs/records.ts';
+import { AZURITE_ACCOUNT, type Azurite, startAzurite } from '#/testing/azurite.ts';
+import { type ControlPlane, startControlPlane } from '#/testing/control-plane.ts';
+import { eventually } from '#/testing/eventually.ts';
+import { installRights } from '#/testing/installation.ts';
+import { type Ending, stages } from '#/testing/kwok.ts';
+import { type OperatorProcess, startOperator } from '#/testing/operator-process.ts';
+import { type TestQueues, testQueues } from '#/testing/queues.ts';
+import { startWebhookSink, type WebhookSink } from '#/testing/webhook-sink.ts';
+
+const NAMESPACE = 'crash';
+/** The operator has to send every webhook: of a success because the runner still owes it, of a failure always. */
+const ENDINGS = {
+  succeed: { as: 'completed-owed' },
+  fail: { as: 'failed' },
+  'succeed-late': { as: 'completed-owed', afterMs: 12_000 },
+  'fail-late': { as: 'failed', afterMs: 12_000 },
+} as const satisfies Record<string, Ending>;
+type Kind = keyof typeof ENDINGS | 'malformed';
+
+/** Which messages come by which step. A lease is renewed, and a message adopted, only while its task runs. */
+const CASES: Readonly<Record<CheckpointName, readonly Kind[]>> = {
+  received: ['succeed', 'fail', 'malformed'],
+  created: ['succeed', 'fail'],
+  adopted: ['succeed-late', 'fail-late'],
+  'receipt-patched': ['succeed-late', 'fail-late'],
+  poisoned: ['fail', 'malformed'],
+  deleted: ['succeed', 'fail', 'malformed'],
+  'webhook-sent': ['succeed', 'fail', 'malformed'],
+  settled: ['succeed', 'fail'],
+};
+
+let resources: AsyncDisposableStack;
+let azurite: Azurite;
+let queues: TestQueues;
+let sink: WebhookSink;
+let cluster: ControlPlane;
+let kubeconfig: string;
+/** Every version of every Job that the API server has told of. */
+const versions: JobRecord[] = [];
+
+const theirs = process.env['KUBECONFIG_TEST'] !== undefined;
+
+describe.skipIf(theirs)(
+  "killed and started again (its pods end as the test says, so not on a cluster of one's own)",
+  () => {
+    beforeAll(async () => {
+      await using starting = new AsyncDisposableStack();
+      azurite = starting.use(await startAzurite({ blob: false }));
+      sink = starting.use(await startWebhookSink());
+      cluster = starting.use(await startControlPlane({ stages: stages(ENDINGS) }));
+      const directory = starting.use(await mkdtempDisposable(join(tmpdir(), 'slipway-test-')));
+      kubeconfig = await installRights(cluster, NAMESPACE, directory.path);
+      queues = testQueues(azurite.connectionString);
+      watchJobs(starting);
+      resources = starting.move();
+    });
+    afterAll(() => resources.disposeAsync());
+
+    for (const [step, kinds] of Object.entries(CASES) as [CheckpointName, readonly Kind[]][]) {
+      test.concurrent.each(kinds)(`at the step "${step}", a message of type %s`, async (kind) => {
+        await using installation = await install(`${step}-${kind}`);
+        await installation.put(kind);
+        if (step === 'adopted') {
+          await installation.killAt('created');
+          await giveBack(installation);
+        }
+        await installation.killAt(step);
+        // Back at once, the operator still has the lease; back late, the message is anybody's again.
+        const stillThere = ['created', 'adopted', 'receipt-patched', 'poisoned'].includes(step);
+        if (stillThere && kind.startsWith('fail')) await giveBack(installation);
+        const before = installation.jobs();
+        const operator = await installation.start();
+        await installation.ended([kind]);
+        // The Job is settled once: one that was settled when the operator was killed is not touched again.
+        if (step === 'settled') expect(installation.jobs()).toEqual(before);
+        expect(await operator.stop()).toBe(0);
+        await installation.expectEnd([kind]);
+      });
+    }
+
+    test.concurrent('two operators on one queue, by mistake', async () => {
+      await using installation = await install('two');
+      const kinds: Kind[] = [
+        ...['succeed', 'fail', 'succeed', 'fail', 'malformed', 'succeed'],
+        ...['succeed-late', 'fail-late', 'succeed-late', 'succeed'],
+      ] as Kind[];
+      const operators = await Promise.all([installation.start(), installation.start()]);
+      for (const kind of kinds) await installation.put(kind);
+      await installation.ended(kinds);
+      const codes = await Promise.all(operators.map((operator) => operator.stop()));
+      expect(codes).toEqual([0, 0]);
+      await installation.expectEnd(kinds);
+      const lost = operators.flatMap(({ lines }) =>
+        lines.flatMap((line) => (line.msg.startsWith('the lease is lost') ? [line['job']] : [])),
+      );
+      const flagged = installation.jobs().filter(({ annotations }) => ANNOTATION.leaseLost in annotations);
+      expect(flagged.map(({ name }) => name).sort()).toEqual([...new Set(lost)].sort());
+    });
+  },
+);
+
+/** A queue, and operators for it. */
+interface Installation extends AsyncDisposable {
+  readonly queue: string;
+  /** Its Jobs in their last versions. */
+  jobs(): readonly JobRecord[];
+  put(kind: Kind): Promise<void>;
+  start(): Promise<OperatorProcess>;
+  /** Starts an operator and kills it when it has taken the step. */
+  killAt(step: CheckpointName): Promise<void>;
+  /** Waits until all is done about these messages. */
+  ended(kinds: readonly Kind[]): Promise<void>;
+  /** The end that every run must have. */
+  expectEnd(kinds: readonly Kind[]): Promise<void>;
+}
+
+async function install(name: string): Promise<Installation> {
+  const queue = `${name}-tasks`;
+  const installation = installationId(AZURITE_ACCOUNT, NAMESPACE, name);
+  await queues.create(queue);
+  const started = new AsyncDisposableStack();
+  const begin = async (...args: string[]) =>
+    started.use(
+      await startOperator({
+        kubeconfig,
+        namespace: NAMESPACE,
+        connectionString: azurite.connectionString,
+        entry: 'tests/control-plane/stopped-operator.ts',
+        args,
+        config: {
+          installation: name,
+          queues: [{ name: queue }],
+          polling: { minIntervalSeconds: 0.2, maxIntervalSeconds: 1 },
+          lease: { firstSeconds: 5, renewSeconds: 10 },
+          runner: { image: 'example.test/runner:1' },
+          defaults: { attempts: 1 },
+          taskTypes: Object.fromEntries(Object.keys(ENDINGS).map((type) => [type, {}])),
+          webhook: { allow: ['127.0.0.1'] },
+        },
+      }),
+    );
+  const history = () => versions.filter(({ labels }) => labels[LABEL.installation] === installation);
+  const jobs = () => [...new Map(history().map((job) => [job.uid, job])).values()];
+  return {
+    queue,
+    jobs,
+    async start() {
+      const operator = await begin();
+      await operator.port;
+      return operator;
+    },
+    put: (kind) =>
+      queues.put(queue, {
+        task_id: kind === 'malformed' ? 7 : 't',
+        task_type: kind,
+        payload: {},
+        webhook_url: `${sink.url}/${name}`,
+      }),
+    async killAt(step) {
+      await using operator = await begin(step);
+      await operator.waitFor(`the step "${step}"`, ({ msg }) => msg === `reached ${step}`);
+    },
+    async ended(kinds) {
+      const tasks = kinds.filter((kind) => kind !== 'malformed').length;
+      await eventually(async () => {
+        expect(jobs().filter(({ settled }) => settled)).toHaveLength(tasks);
+        expect(await queues.count(queue)).toBe(0);
+      }, 90_000);
+    },
+    async expectEnd(kinds) {
+      const tasks = kinds.filter((kind) => kind !== 'malformed');
+      const failing = kinds.filter((kind) => !kind.startsWith('succeed'));
+      expect(await queues.count(queue)).toBe(0);
+      expectJobs(history(), tasks.length);
+
+      const poison = await queues.poison(queue);
+      const copies = new Set(poison.map(({ id }) => id));
+      expect(copies.size).toBe(failing.length);
+
+      const posts = sink.requests.filter(({ path }) => path === `/${name}`);
+      const reports = posts.map(({ body }) => webhookBodySchema.parse(JSON.parse(body)).status);
+      const ids = new Map(posts.map(({ headers }, at) => [headers['webhook-id'], reports[at]]));
+      expect([...ids.values()].sort()).toEqual(
+        kinds.map((kind) => (kind.startsWith('succeed') ? 'completed' : 'failed')).sort(),
+      );
+    },
+    [Symbol.asyncDispose]: () => started.disposeAsync(),
+  };
+}
+
+/** What must hold for every Job at every moment, and at the end. */
+function expectJobs(history: readonly JobRecord[], count: number): void {
+  const byMessage = Map.groupBy(history, ({ annotations }) => annotations[ANNOTATION.messageId]);
+  expect(byMessage.size).toBe(count);
+  for (const ofOne of byMessage.values()) {
+    expect(new Set(ofOne.map(({ uid }) => uid)).size).toBe(1);
+    for (const job of ofOne)
+      expect(job.ttlSeconds !== undefined, 'has a TTL exactly when it is settled').toBe(job.settled);
+    const last = ofOne.at(-1);
+    expect(last).toMatchObject({ settled: true, ttlSeconds: expect.any(Number), end: expect.anything() });
+    const moments = ofOne.flatMap(({ annotations }) => annotations[ANNOTATION.settled] ?? []);
+    expect(new Set(moments).size).toBe(1);
+    const states = ofOne.map(({ labels }) => labels[LABEL.state]);
+    expect(states).toEqual(states.toSorted((a, b) => (a === b ? 0 : a === STATE.active ? -1 : 1)));
+  }
+}
+
+/** Makes the message of the only Job visible again, as if its lease had ended. */
+async function giveBack({ queue, jobs }: Installation): Promise<void> {
+  const job = await eventually(() => {
+    expect(jobs()).toHaveLength(1);
+    return jobs()[0]!;
+  });
+  const { [ANNOTATION.messageId]: id = '', [ANNOTATION.popReceipt]: receipt = '' } = job.annotations;
+  await queues.service.getQueueClient(queue).updateMessage(id, receipt, undefined, 0);
+}
+
+/** Records every version of every Job in the namespace, until the stack is disposed of. */
+function watchJobs(stack: AsyncDisposableStack): void {
+  const config = new KubeConfig();
+  config.loadFromFile(cluster.kubeconfig);
+  const api = createKubernetesApi(config, systemClock);
+  const stop = new AbortController();
+  const path = `/apis/batch/v1/namespaces/${NAMESPACE}/jobs`;
+  const watching = (async () => {
+    const lines = api.lines({ method: 'GET', path, query: { watch: 'true' }, signal: stop.signal });
+    for await (const line of lines) versions.push(jobRecord((JSON.parse(line) as { object: RawJob }).object));
+  })();
+  stack.defer(async () => {
+    stop.abort();
+    await expect(watching).rejects.toMatchObject({ name: 'AbortError' });
+  });
+}

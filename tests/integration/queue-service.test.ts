@@ -1,0 +1,183 @@
+/** One suite for the real service, on Azurite, and for the fake that the fast tests use: what holds here holds for both. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { QueueServiceClient } from '@azure/storage-queue';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { systemClock } from '#/lib/clock.ts';
+import type { ErrorKind } from '#/lib/errors.ts';
+import { storageAccess } from '#/queue/access.ts';
+import { createQueueService, type QueueService, type ReceivedMessage } from '#/queue/service.ts';
+import { type Azurite, startAzurite } from '#/testing/azurite.ts';
+import { FakeQueues } from '#/testing/fake-queue.ts';
+import { VirtualClock } from '#/testing/virtual-clock.ts';
+
+interface Bench {
+  readonly service: QueueService;
+  readonly now: () => number;
+  /** Lets time pass. */
+  readonly pass: (ms: number) => Promise<void>;
+  readonly stop: () => Promise<void>;
+}
+
+const benches: readonly (readonly [name: string, start: () => Promise<Bench>])[] = [
+  ['the fake', startFake],
+  ['Azurite', startReal],
+];
+
+async function startFake(): Promise<Bench> {
+  const clock = new VirtualClock();
+  const service = new FakeQueues(clock);
+  return { service, now: () => clock.now(), pass: (ms) => clock.advance(ms), stop: async () => undefined };
+}
+
+async function startReal(): Promise<Bench> {
+  const azurite: Azurite = await startAzurite({ blob: false });
+  const access = storageAccess(azurite.connectionString, undefined);
+  if (access.kind === 'invalid') throw new Error(access.problem);
+  const service = createQueueService(access, systemClock);
+  return { service, now: () => Date.now(), pass: (ms) => delay(ms), stop: async () => azurite[Symbol.asyncDispose]() };
+}
+
+describe.each(benches)('%s', (_, start) => {
+  let bench: Bench;
+  let service: QueueService;
+  let queue: string;
+  let queues = 0;
+  beforeAll(async () => {
+    bench = await start();
+    service = bench.service;
+  });
+  afterAll(() => bench.stop());
+  beforeEach(async () => {
+    queue = `client-${++queues}-tasks`;
+    await service.ensureQueue(queue);
+  });
+
+  const failsAs = (work: Promise<unknown>, kind: ErrorKind) => expect(work).rejects.toMatchObject({ kind });
+  const only = (messages: readonly ReceivedMessage[]): ReceivedMessage => {
+    expect(messages).toHaveLength(1);
+    return messages[0]!;
+  };
+  /** Puts a message and takes it. */
+  const inHand = async (leaseSeconds: number) => {
+    await service.put(queue, 'text', 3600);
+    return only(await service.receive(queue, 1, leaseSeconds));
+  };
+
+  test('a queue that is not there: told as not-found, made when wanted, as often as wanted', async () => {
+    const other = `${queue}-poison`;
+    await failsAs(service.receive(other, 1, 10), 'not-found');
+    await failsAs(service.put(other, 'text', 60), 'not-found');
+    await failsAs(service.renew(other, crypto.randomUUID(), 'AAAAAAAA', 10), 'not-found');
+    await failsAs(service.remove(other, crypto.randomUUID(), 'AAAAAAAA'), 'not-found');
+    expect(await service.exists(other)).toBe(false);
+    await service.ensureQueue(other);
+    await service.ensureQueue(other);
+    expect(await service.exists(other)).toBe(true);
+    expect(await service.receive(other, 1, 10)).toEqual([]);
+  });
+
+  test.each([
+    ['plain', '{"task_id":"t"}'],
+    ['with characters that XML and URLs mean', '<a href="x">&amp; % + \' ]]></a>'],
+    ['beyond ASCII', 'grüße 漢字 🚢 \u2028'],
+    ['with line ends', 'a\nb\tc'],
+    ['of 64 KiB', 'x'.repeat(65_536)],
+  ])('a text arrives as it was put: %s', async (_what, text) => {
+    await service.put(queue, text, 3600);
+    expect(only(await service.receive(queue, 1, 10)).text).toBe(text);
+  });
+
+  test('a received message tells its times and how often it was received', async () => {
+    const message = await inHand(30);
+    const seconds = (ms: number) => Math.abs(ms) / 1000;
+    expect(message.dequeueCount).toBe(1);
+    expect(seconds(message.insertedOn - bench.now())).toBeLessThan(3);
+    expect(seconds(message.expiresOn - bench.now() - 3_600_000)).toBeLessThan(3);
+    expect(seconds(message.leaseUntil - bench.now() - 30_000)).toBeLessThan(3);
+  });
+
+  test('a message is hidden for its lease, then comes again, and the first receipt is dead', async () => {
+    const first = await inHand(1);
+    expect(await service.receive(queue, 32, 10)).toEqual([]);
+    await bench.pass(1500);
+    const second = only(await service.receive(queue, 32, 10));
+    expect(second).toMatchObject({ id: first.id, text: first.text, dequeueCount: 2 });
+    expect(second.popReceipt).not.toBe(first.popReceipt);
+    await failsAs(service.renew(queue, first.id, first.popReceipt, 10), 'lease-lost');
+    await failsAs(service.remove(queue, first.id, first.popReceipt), 'lease-lost');
+    await service.remove(queue, second.id, second.popReceipt);
+  });
+
+  test('renewing hides on, gives a new receipt and keeps the text; the former receipt is dead', async () => {
+    const message = await inHand(1);
+    const renewal = await service.renew(queue, message.id, message.popReceipt, 60);
+    expect(renewal.popReceipt).not.toBe(message.popReceipt);
+    expect(Math.abs(renewal.leaseUntil - bench.now() - 60_000)).toBeLessThan(3000);
+    await bench.pass(1500);
+    expect(await service.receive(queue, 1, 10)).toEqual([]);
+    await failsAs(service.renew(queue, message.id, message.popReceipt, 10), 'lease-lost');
+    await service.renew(queue, message.id, renewal.popReceipt, 0);
+    expect(only(await service.receive(queue, 1, 10))).toMatchObject({ text: 'text', dequeueCount: 2 });
+  });
+
+  test('a receipt whose time is over is good until somebody receives the message', async () => {
+    const message = await inHand(1);
+    await bench.pass(1500);
+    const renewal = await service.renew(queue, message.id, message.popReceipt, 60);
+    expect(await service.receive(queue, 1, 10)).toEqual([]);
+    await service.remove(queue, message.id, renewal.popReceipt);
+  });
+
+  test('a removed message is gone, and its receipt is dead', async () => {
+    const message = await inHand(1);
+    await service.remove(queue, message.id, message.popReceipt);
+    await failsAs(service.remove(queue, message.id, message.popReceipt), 'lease-lost');
+    await failsAs(service.renew(queue, message.id, message.popReceipt, 10), 'lease-lost');
+    await bench.pass(1500);
+    expect(await service.receive(queue, 1, 10)).toEqual([]);
+  });
+
+  test('no more messages come than were asked for, the oldest first, each once', async () => {
+    for (let at = 0; at < 40; at++) await service.put(queue, String(at), 3600);
+    const batches = [await service.receive(queue, 5, 60), await service.receive(queue, 32, 60)];
+    const texts = batches.flat().map(({ text }) => Number(text));
+    expect(batches.map((batch) => batch.length)).toEqual([5, 32]);
+    expect(texts).toEqual(texts.toSorted((a, b) => a - b));
+    expect(new Set(texts).size).toBe(37);
+  });
+
+  test('a message without expiry, and one that expires, leased or not', async () => {
+    await service.put(queue, 'for ever', -1);
+    await service.put(queue, 'leased', 2);
+    const [forEver, leased] = await service.receive(queue, 2, 2);
+    await service.put(queue, 'not received', 1);
+    expect((forEver?.expiresOn ?? 0) - bench.now()).toBeGreaterThan(365 * 86_400_000);
+    await bench.pass(3000);
+    await failsAs(service.renew(queue, leased!.id, leased!.popReceipt, 1), 'lease-lost');
+    expect((await service.receive(queue, 32, 10)).map(({ text }) => text)).toEqual(['for ever']);
+  });
+
+  test('what the service never accepts is told as invalid', async () => {
+    await failsAs(service.put(queue, 'x'.repeat(65_537), 60), 'invalid');
+    await failsAs(service.receive(queue, 33, 10), 'invalid');
+    await failsAs(service.receive(queue, 0, 10), 'invalid');
+    await failsAs(service.receive(queue, 1, 604_801), 'invalid');
+  });
+
+  test('a call whose signal is aborted ends as unknown', async () => {
+    await failsAs(service.receive(queue, 1, 10, AbortSignal.abort()), 'unknown');
+    await failsAs(service.put(queue, 'text', 60, AbortSignal.abort()), 'unknown');
+    expect(await service.receive(queue, 1, 10)).toEqual([]);
+  });
+});
+
+test('the ordinary SDK and the service see the same queue', async () => {
+  await using azurite = await startAzurite({ blob: false });
+  const access = storageAccess(azurite.connectionString, undefined);
+  if (access.kind === 'invalid') throw new Error(access.problem);
+  const sdk = QueueServiceClient.fromConnectionString(azurite.connectionString);
+  await sdk.createQueue('acme-tasks');
+  await sdk.getQueueClient('acme-tasks').sendMessage('from the SDK');
+  const [message] = await createQueueService(access, systemClock).receive('acme-tasks', 1, 10);
+  expect(message?.text).toBe('from the SDK');
+});
