@@ -11,7 +11,6 @@ export default defineConfig({
   test: {
     projects: [
       { test: { ...tier('unit', ['**/*.test.ts'], 10_000).test, exclude: outside } },
-      tier('model', ['tests/model/**/*.test.ts'], 60_000),
       tier('integration', ['tests/integration/**/*.test.ts'], 120_000),
       tier('control-plane', ['tests/control-plane/**/*.test.ts'], 600_000),
       tier('images', ['tests/images/**/*.test.ts'], 900_000),

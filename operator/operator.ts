@@ -42,6 +42,8 @@ export interface OperatorParts {
 const RECONCILERS = 16;
 /** Milliseconds that settling may go on after the stop signal; the rest of the pod's grace period is for the leases. */
 const FINISH_MS = 20_000;
+/** Milliseconds for extending the leases after that. */
+const PART_MS = 20_000;
 /** Seconds for which running tasks' messages are hidden while no operator runs. */
 const PARTING_LEASE_S = 600;
 
@@ -159,7 +161,7 @@ export async function runOperator(parts: OperatorParts, stopping: AbortSignal): 
     failed.abort();
     log.info({ reason: messageOf(stop.reason) }, 'the operator stops; running tasks go on');
     await Promise.allSettled([...loops, ...deliveries]);
-    await extendLeases(toReconcile, abort.signal);
+    await extendLeases(toReconcile, clock.deadline(PART_MS));
     abort.abort();
     await observing;
     log.info({}, 'the operator has stopped');
