@@ -150,8 +150,8 @@ export interface LocalPod {
   };
 }
 
-/** Reads a Job to be created; throws `invalid`, as the API server does, when it would not be taken. */
-export function requestedJob(job: V1Job): RequestedJob {
+/** Reads a Job to be stored; throws `invalid`, as the API server does, when it would not be taken. */
+export function requestedJob(job: Pick<V1Job, 'metadata'> | LocalJob): RequestedJob {
   const parsed = jobSchema.safeParse(JSON.parse(JSON.stringify(job)));
   if (parsed.success) return parsed.data;
   const faults = parsed.error.issues.map(({ path, message }) => `${path.map(String).join('.')}: ${message}`);

@@ -1,46 +1,32 @@
 import type { V1Job } from '@kubernetes/client-node';
 import { expect, test } from 'vitest';
+import { testConfig, testPolicy, testTask } from '#/testing/jobs.ts';
 import { EPOCH, settled, VirtualClock } from '#/testing/virtual-clock.ts';
 import { LABEL, STATE } from '../../contract/identity.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { parseConfig } from '../config.ts';
 import { manifest } from '../jobs/manifest.ts';
 import type { JobRecord, PodRecord } from '../jobs/records.ts';
 import type { Observation } from '../jobs/store.ts';
 import type { ContainerEnd, RunPod } from './kubelet.ts';
 import { createLocalStore, type LocalStore } from './store.ts';
 
-const config = parseConfig(
-  `
-queues: [{ name: acme-tasks }]
-runner: { image: runner:1 }
+const config = testConfig(`
 defaults: { timeoutSeconds: 60, graceSeconds: 5, startTimeoutSeconds: 10, unschedulableTimeoutSeconds: 10 }
 taskTypes: { echo: {} }
-`,
-  { AZURE_STORAGE_CONNECTION_STRING: 'UseDevelopmentStorage=true', SLIPWAY_NAMESPACE: 'jobs' },
-);
-const policy = config.policies.get('echo')!;
+`);
+const policy = testPolicy(config, 'echo');
 const POD_DEADLINE_MS = 75_000;
 /** 3 × (75 + 10) + 30 + 3600 */
 const JOB_DEADLINE_MS = 3_885_000;
 
 function job(messageId = 'm1', changes: Partial<NonNullable<V1Job['spec']>> = {}): V1Job {
-  const message = { id: messageId, popReceipt: 'r', dequeueCount: 1, insertedOn: 0, expiresOn: 0, leaseUntil: 0 };
-  const made = manifest(
-    {
-      account: 'acc',
-      queue: 'acme-tasks',
-      client: 'acme',
-      message,
-      taskId: 't',
-      taskType: 'echo',
-      taskData: '{"task_id":"t"}',
-      encoding: 'plain',
-      webhookUrl: undefined,
-    },
-    policy,
-    { namespace: 'jobs', instance: 'slipway', installation: config.installation, configHash: 'h' },
-  );
+  const task = testTask();
+  const made = manifest({ ...task, message: { ...task.message, id: messageId } }, policy, {
+    namespace: 'jobs',
+    instance: 'slipway',
+    installation: config.installation,
+    configHash: 'h',
+  });
   return { ...made, spec: { ...made.spec!, ...changes } };
 }
 
@@ -91,7 +77,7 @@ test("a created Job is the one that was asked for, with the server's additions",
     settled: false,
     end: undefined,
   });
-  expect(await store.get(created.name)).toMatchObject({ taskData: '{"task_id":"t"}' });
+  expect(await store.get(created.name)).toMatchObject({ taskData: testTask().taskData });
   expect(await store.get('another')).toBeUndefined();
   await clock.advance(20_000);
 });

@@ -131,6 +131,7 @@ export function createLocalStore(options: LocalStoreOptions): LocalStore {
           `Operation cannot be fulfilled on jobs.batch "${name}": the object has been modified; please apply your changes to the latest version and try again`,
         );
       const patched = merge(job, patch);
+      requestedJob(patched);
       // As on the server, a patch that changes nothing makes no new version.
       return jobRecord(JSON.stringify(patched) === JSON.stringify(job) ? job : jobs.put(patched));
     },

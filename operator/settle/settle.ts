@@ -53,11 +53,13 @@ export async function settle(
   let current = job;
   let removal: Removal = removalBefore(job);
   let webhook: WebhookState | undefined;
-  const patch = async (annotations: Record<string, string>) => {
-    current = await tools.store.patch(job.name, { annotations }, signal);
+  const patch = async (annotations: Record<string, string>, bound: { resourceVersion?: string } = {}) => {
+    current = await tools.store.patch(job.name, { ...bound, annotations }, signal);
     tools.view.learn(current);
   };
   for (const step of steps) {
+    // Another operator has taken all the steps between two of ours; closing its Job again would be a second outcome.
+    if (current.settled) return;
     switch (step) {
       case 'record':
         await patch({ [ANNOTATION.outcome]: JSON.stringify(outcome) });
@@ -74,7 +76,10 @@ export async function settle(
       case 'webhook':
         webhook = await report(tools, current, outcome, removal, signal);
         await tools.checkpoint('webhook-sent', job.name);
-        if (webhook.kind === 'owed') return patch(webhookStateAnnotation(webhook));
+        // Bound to the version at hand: "owed" must not come to stand on a Job that another operator has closed meanwhile.
+        if (webhook.kind === 'owed') {
+          return patch(webhookStateAnnotation(webhook), { resourceVersion: current.resourceVersion });
+        }
         break;
       case 'close':
         await close(tools, current, outcome, removal, webhook, signal);

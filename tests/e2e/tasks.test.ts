@@ -191,6 +191,20 @@ test('20 messages on a real node: echo, documents, failure, malformed, foreign',
     ['TaskFailed: told to fail', 2],
   ]);
 
+  const [pod = ''] = (
+    await node.kubectl(['-n', NAMESPACE, 'get', 'pods', '-l', 'app.kubernetes.io/component!=task', '-o', 'name'])
+  )
+    .trim()
+    .split('\n');
+  const ask = (path: string) =>
+    node.kubectl([
+      'get',
+      '--raw',
+      `/api/v1/namespaces/${NAMESPACE}/${pod.replace('pod/', 'pods/')}:8080/proxy/${path}`,
+    ]);
+  expect(JSON.parse(await ask('readyz'))).toMatchObject({ ok: true });
+  expect(await ask('metrics')).toMatch(/^slipway_jobs_unsettled 0$/m);
+
   // Completed Jobs go after their TTL, failed ones stay for a look.
   await eventually(
     async () => {
