@@ -11,6 +11,7 @@ export default defineConfig({
   test: {
     projects: [
       { test: { ...tier('unit', ['**/*.test.ts'], 10_000).test, exclude: outside } },
+      tier('mutants', ['tests/mutants/**/*.test.ts'], 600_000),
       tier('integration', ['tests/integration/**/*.test.ts'], 120_000),
       tier('control-plane', ['tests/control-plane/**/*.test.ts'], 600_000),
       tier('images', ['tests/images/**/*.test.ts'], 900_000),

@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { anyText } from '../testing/texts.ts';
 import golden from './golden/identity.json' with { type: 'json' };
 import * as identity from './identity.ts';
 import { clientOf, installationId, jobName, labelValue, poisonQueueOf } from './identity.ts';
 
-const text = fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme', maxLength: 300 }));
+const text = fc.oneof(fc.string(), anyText(), anyText(300));
 const ref = fc.record({ account: text, queue: text, messageId: text });
 
 describe('jobName', () => {

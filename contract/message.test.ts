@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { anyText } from '../testing/texts.ts';
 import golden from './golden/message.json' with { type: 'json' };
 import {
   type DecodedMessage,
@@ -12,7 +13,7 @@ import {
   validateTask,
 } from './message.ts';
 
-const anyText = fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' }));
+const text = fc.oneof(fc.string(), anyText());
 /** JSON as any producer may write it; `1234`, `null` and `true` are base64 too. */
 const json = fc.oneof(
   fc.json(),
@@ -65,7 +66,7 @@ describe('decodeMessage', () => {
 
   test('I14: whatever is decoded can be put back exactly as it was received', () => {
     fc.assert(
-      fc.property(fc.oneof(json, json.map(toBase64), anyText), fc.constantFrom(...ENCODINGS), (raw, encoding) => {
+      fc.property(fc.oneof(json, json.map(toBase64), text), fc.constantFrom(...ENCODINGS), (raw, encoding) => {
         const message = decodeMessage(raw, encoding);
         if (message.kind === 'decoded') expect(encodeMessage(message.text, message.encoding)).toBe(raw);
       }),
@@ -73,10 +74,10 @@ describe('decodeMessage', () => {
     );
   });
 
-  test('never throws, and never quotes the text, which may hold secrets', () => {
+  test('I9: never throws, and never quotes the text, which may hold secrets', () => {
     fc.assert(
-      fc.property(anyText, fc.constantFrom(...ENCODINGS), (text, encoding) => {
-        const message = decodeMessage(`${text} SECRET`, encoding);
+      fc.property(text, fc.constantFrom(...ENCODINGS), (any, encoding) => {
+        const message = decodeMessage(`${any} SECRET`, encoding);
         if (message.kind === 'undecodable') expect(message.problem.message).not.toContain('SECRET');
       }),
     );

@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { anyText } from '../testing/texts.ts';
 import golden from './golden/poison.json' with { type: 'json' };
 import { formatEnvelope, MAX_MESSAGE_BYTES, type PoisonEnvelope, parseEnvelope } from './poison.ts';
 
-const text = fc.oneof(fc.string(), fc.string({ unit: 'binary' }));
+const text = fc.oneof(fc.string(), anyText());
 const long = fc.oneof(text, fc.constantFrom('r'.repeat(70_000), '\u0000'.repeat(15_000), '漢'.repeat(30_000)));
 /** Anything that can have been a queue message, with lengths near the limit. */
 const original = fc
@@ -61,7 +62,7 @@ describe('formatEnvelope', () => {
     const base = parseEnvelope(golden.envelopes[0]?.text ?? '');
     if (base === undefined) throw new Error('the golden envelope cannot be read');
     fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), (any) => {
+      fc.property(anyText(), (any) => {
         const hostile = `${any}\u0000\u000b\u001f\ufffe\uffff\ud800`;
         const copy = formatEnvelope({ ...base, reason: hostile });
         expect(copy).toMatch(/^[\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]*$/u);

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { anyText } from '../testing/texts.ts';
 import golden from './golden/runner-abi.json' with { type: 'json' };
 import {
   EXIT,
@@ -11,9 +12,9 @@ import {
   type RunnerReport,
 } from './runner-abi.ts';
 
-const anyText = fc.oneof(
+const text = fc.oneof(
   fc.string(),
-  fc.string({ unit: 'binary', maxLength: 5000, size: 'max' }),
+  anyText(3000),
   fc.constantFrom('\u0001', '\ud800', '漢', 'x').chain((char) => fc.nat(4000).map((length) => char.repeat(length))),
 );
 const webhook = fc.constantFrom('delivered' as const, 'owed' as const, 'none' as const);
@@ -22,9 +23,9 @@ const report: fc.Arbitrary<RunnerReport> = fc.record(
     v: fc.constant(1 as const),
     status: fc.constantFrom('completed' as const, 'failed' as const),
     webhook,
-    error: fc.record({ code: anyText, message: anyText }),
-    result: fc.oneof(fc.jsonValue(), anyText),
-    resultUrl: anyText,
+    error: fc.record({ code: text, message: text }),
+    result: fc.oneof(fc.jsonValue(), text),
+    resultUrl: text,
     truncated: fc.boolean(),
     metrics: fc.dictionary(fc.string(), fc.double({ noNaN: true, noDefaultInfinity: true })),
   },

@@ -160,7 +160,8 @@ export async function runOperator(parts: OperatorParts, stopping: AbortSignal): 
   } finally {
     failed.abort();
     log.info({ reason: messageOf(stop.reason) }, 'the operator stops; running tasks go on');
-    await Promise.allSettled([...loops, ...deliveries]);
+    await Promise.allSettled(loops);
+    await Promise.allSettled(deliveries);
     await extendLeases(toReconcile, clock.deadline(PART_MS));
     abort.abort();
     await observing;

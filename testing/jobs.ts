@@ -15,7 +15,7 @@ import { type Behaviour, podStatus } from '#/testing/pod-status.ts';
 import { EPOCH } from '#/testing/virtual-clock.ts';
 
 export const ACCOUNT = 'devstoreaccount1';
-export const MESSAGE_ID = '3f0b7a52-7c1e-4c5f-9d0a-5a3b1c2d4e6f';
+const MESSAGE_ID = '3f0b7a52-7c1e-4c5f-9d0a-5a3b1c2d4e6f';
 export const WEBHOOK_URL = 'https://backend.example/hook';
 
 /** A configuration by its YAML, less what every configuration needs. */

@@ -32,14 +32,14 @@ export class VirtualClock implements Clock {
   }
 
   sleep(ms: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return Promise.resolve();
+    if (signal.aborted || ms <= 0) return Promise.resolve();
     return new Promise((resolve) => {
       const end = () => {
         this.#alarms.delete(alarm);
         signal.removeEventListener('abort', end);
         resolve();
       };
-      const alarm = { at: this.#elapsed + Math.max(0, ms), ring: end, sleeper: true };
+      const alarm = { at: this.#elapsed + ms, ring: end, sleeper: true };
       this.#alarms.add(alarm);
       signal.addEventListener('abort', end, { once: true });
     });

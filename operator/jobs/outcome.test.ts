@@ -57,7 +57,11 @@ describe('the diagnosis of a failed Job, by its last pod', () => {
   });
 
   test('without pods the Job’s condition is all there is', () => {
-    const deadline = { ...FAILED, reason: 'DeadlineExceeded', message: 'Job was active longer than specified deadline' };
+    const deadline = {
+      ...FAILED,
+      reason: 'DeadlineExceeded',
+      message: 'Job was active longer than specified deadline',
+    };
     expect(outcomeOf(testJob(), deadline, []).diagnosis).toMatchObject({
       category: 'TaskTimedOut',
       message: 'the Job passed its deadline: Job was active longer than specified deadline',
@@ -104,7 +108,13 @@ describe('the outcome', () => {
 });
 
 describe('I8: whether the operator has to send the webhook', () => {
-  const due: { readonly [mode in WebhookMode]: readonly (readonly [end: 'complete' | 'failed', pod: Behaviour | undefined, due: boolean])[] } = {
+  const due: {
+    readonly [mode in WebhookMode]: readonly (readonly [
+      end: 'complete' | 'failed',
+      pod: Behaviour | undefined,
+      due: boolean,
+    ])[];
+  } = {
     runner: [
       ['complete', 'completed-delivered', false],
       ['complete', 'completed-owed', true],
@@ -163,7 +173,11 @@ describe('a recorded outcome', () => {
   test('I3: reads back as it was written, and stands whatever became of the pods', () => {
     fc.assert(
       fc.property(pods, end, (seen, jobEnd) => {
-        const outcome = outcomeOf(testJob(), jobEnd, seen.map((behaviour, at) => testPod(behaviour, at)));
+        const outcome = outcomeOf(
+          testJob(),
+          jobEnd,
+          seen.map((behaviour, at) => testPod(behaviour, at)),
+        );
         const job = testJob({ annotations: { [ANNOTATION.outcome]: JSON.stringify(outcome) } });
         expect(recordedOutcome(job)).toEqual(outcome);
         expect(outcomeOf(job, jobEnd, [])).toEqual(outcome);

@@ -96,6 +96,16 @@ describe('I4: the time to live', () => {
     expect((await at.world.theJob()).labels[LABEL.state]).toBe(STATE.settled);
   });
 
+  test('is not there while anything is owed, whatever is written meanwhile', async () => {
+    await using at = await setUp(FAILS, { webhook: true });
+    at.world.answer = () => ({ kind: 'retry', detail: '503' });
+    await at.life.reconcile();
+    expect((await at.world.theJob()).ttlSeconds).toBeUndefined();
+    await at.world.clock.advance(5000);
+    await at.life.reconcile();
+    expect((await at.world.theJob()).ttlSeconds).toBeUndefined();
+  });
+
   test('counts from the Job’s finish, so what has passed since is added', async () => {
     await using at = await setUp(FAILS);
     await at.world.clock.advance(500_000);
@@ -328,6 +338,33 @@ describe('I8: a webhook that is owed', () => {
       status: 'failed',
       error: { code: 'TaskFailed', message: 'bad data' },
     });
+  });
+});
+
+describe('a result that lies in Blob', () => {
+  const ends = [
+    { exitCode: 0, message: report('completed', 'owed', { resultUrl: 'https://acme/r.json', truncated: true }) },
+  ];
+
+  test('is sent as if the runner had sent it', async () => {
+    await using at = await setUp({ ends }, { webhook: true });
+    Object.assign(at.life.tools, { readResult: async () => ({ kind: 'found', value: { pages: 300 } }) });
+    await at.life.reconcile();
+    expect(JSON.parse(at.world.webhooks[0]?.body ?? '')).toMatchObject({ result: { pages: 300 } });
+  });
+
+  test('I8: and cannot be read now leaves the webhook owed', async () => {
+    await using at = await setUp({ ends }, { webhook: true });
+    Object.assign(at.life.tools, { readResult: async () => ({ kind: 'later', detail: '503' }) });
+    await at.life.reconcile();
+    expect(at.world.webhooks).toEqual([]);
+    expect(webhookState(await at.world.theJob())).toMatchObject({ kind: 'owed', detail: '503' });
+  });
+
+  test('and is gone does not keep the webhook back', async () => {
+    await using at = await setUp({ ends }, { webhook: true });
+    await at.life.reconcile();
+    expect(JSON.parse(at.world.webhooks[0]?.body ?? '')).not.toHaveProperty('result');
   });
 });
 

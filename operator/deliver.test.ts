@@ -1,0 +1,342 @@
+import { describe, expect, test } from 'vitest';
+import { ANNOTATION, LABEL } from '../contract/identity.ts';
+import { parseEnvelope } from '../contract/poison.ts';
+import { type ErrorKind, ServiceError } from '../lib/errors.ts';
+import { task, World } from '../testing/rig.ts';
+import { settled } from '../testing/virtual-clock.ts';
+
+const QUEUE = 'acme-tasks';
+const POISON = 'acme-tasks-poison';
+
+/** A world with one message, and an operator that sees it and delivers only when told. */
+async function setUp({ message = task('t-1') as unknown, yaml = undefined as string | undefined } = {}) {
+  const world = new World(yaml);
+  const id = world.queues.send(QUEUE, message);
+  const life = world.rest();
+  life.observe();
+  await settled();
+  const poison = () => world.queues.messages(POISON).map(({ text }) => parseEnvelope(text));
+  const message1 = () => world.queues.messages(QUEUE)[0];
+  return { world, life, id, poison, message: message1, [Symbol.asyncDispose]: () => world[Symbol.asyncDispose]() };
+}
+
+const refused = (kind: ErrorKind) => new ServiceError(kind, 'Code', `refused as ${kind}`);
+
+describe('a message without a Job', () => {
+  test('becomes one, which carries its receipt', async () => {
+    await using at = await setUp();
+    await at.life.deliverNext();
+    const job = await at.world.theJob();
+    expect(at.world.effects).toEqual([`create ${job.name}`]);
+    expect(job.annotations).toMatchObject({
+      [ANNOTATION.messageId]: at.id,
+      [ANNOTATION.popReceipt]: at.message()?.popReceipt,
+    });
+    expect(at.life.view.job(job.name)).toBeDefined();
+    expect(at.life.leases.bound(job.name)?.condition).toBe('held');
+    expect(at.life.slots.available()).toBe(19);
+  });
+
+  test('I9: gives the runner its text byte for byte, whichever way it was written', async () => {
+    const text = ' {"task_id":"t-1",\n"task_type":"echo","payload":{"x":"$(HOME) $$ ü"}} ';
+    await using at = await setUp({ message: Buffer.from(text).toString('base64') });
+    await at.life.deliverNext();
+    const job = await at.world.theJob();
+    expect((await at.world.store.get(job.name))?.taskData).toBe(text);
+    expect(job.annotations[ANNOTATION.encoding]).toBe('base64');
+  });
+
+  test('I6: holds its slot until the Job is seen, and gives it back when none came of it', async () => {
+    await using at = await setUp({ message: 'no task' });
+    await at.life.deliverNext();
+    expect(at.life.slots.available()).toBe(20);
+  });
+
+  test('is put back when its type is paused, for five minutes', async () => {
+    await using at = await setUp();
+    at.life.types.pause('echo', 'the server refuses it');
+    await at.life.deliverNext();
+    expect(at.world.effects).toEqual([`renew ${QUEUE} ${at.id} 300`]);
+    expect(await at.world.jobs()).toEqual([]);
+    await at.world.clock.advance(300_000);
+    expect(await at.world.queues.receive(QUEUE, 1, 60)).toHaveLength(1);
+  });
+});
+
+describe('a Job that the server refuses as invalid', () => {
+  test('I7: pauses its type and keeps the message: a wrong configuration must not poison a queue', async () => {
+    await using at = await setUp();
+    at.world.before = ({ method }) => {
+      if (method === 'create') throw refused('invalid');
+    };
+    await at.life.deliverNext();
+    expect(at.life.types.pausedBecause('echo')).toBe('refused as invalid');
+    expect(at.poison()).toEqual([]);
+    expect(at.world.effects).toEqual([`renew ${QUEUE} ${at.id} 300`]);
+    expect(at.life.slots.available()).toBe(20);
+  });
+});
+
+describe('a Job that the server does not take now', () => {
+  test.each<ErrorKind>(['forbidden', 'throttled', 'unavailable', 'unknown'])(
+    'I7: (%s) is tried again, with the message and its lease kept, and its type not paused',
+    async (kind) => {
+      await using at = await setUp();
+      const end = at.world.clock.monotonic() + 600_000;
+      at.world.before = ({ method }) => {
+        if (method === 'create' && at.world.clock.monotonic() < end) throw refused(kind);
+      };
+      const delivery = at.life.deliverNext();
+      await at.world.clock.advance(590_000);
+      expect(await at.world.queues.receive(QUEUE, 1, 60)).toEqual([]);
+      expect(at.message()?.dequeueCount).toBe(1);
+      expect(at.life.types.paused.size).toBe(0);
+      expect(at.life.slots.available()).toBe(19);
+      await at.world.clock.advance(30_000);
+      await delivery;
+      expect((await at.world.theJob()).annotations[ANNOTATION.popReceipt]).toBe(at.message()?.popReceipt);
+    },
+  );
+
+  test('is not tried for ever: when the lease is lost, the message is left to who has it', async () => {
+    await using at = await setUp();
+    at.world.before = () => {
+      throw refused('unavailable');
+    };
+    const delivery = at.life.deliverNext();
+    await settled();
+    at.world.queues.drop(QUEUE);
+    await at.world.clock.advance(60_000);
+    await delivery;
+    expect(at.life.slots.available()).toBe(20);
+  });
+});
+
+describe('a create without an answer', () => {
+  test('I1: that was carried out is found by its name, and adopted', async () => {
+    await using at = await setUp();
+    let answers = 0;
+    at.world.after = ({ method }) => {
+      if (method === 'create' && answers++ === 0) throw refused('unknown');
+    };
+    // The watch is late: nothing tells that the Job is there.
+    at.life.view.observe = () => undefined;
+    const delivery = at.life.deliverNext();
+    await at.world.clock.advance(10_000);
+    await delivery;
+    expect(await at.world.jobs()).toHaveLength(1);
+    expect(at.life.passed).toContain('adopted');
+  });
+
+  test('I6: keeps its slot taken meanwhile: the Job may be there', async () => {
+    await using at = await setUp({ yaml: 'limits: { maxRunning: 1 }\ntaskTypes: { echo: {} }' });
+    at.life.view.observe = () => undefined;
+    let lost = true;
+    at.world.after = ({ method }) => {
+      if (method === 'create' && lost) throw refused('unknown');
+    };
+    at.world.before = ({ method }) => {
+      if (method === 'get' && lost) throw refused('unavailable');
+    };
+    const delivery = at.life.deliverNext();
+    await at.world.clock.advance(20_000);
+    expect(await at.world.jobs()).toHaveLength(1);
+    expect([at.life.slots.available(), at.life.slots.take(1)]).toEqual([0, []]);
+    lost = false;
+    await at.world.clock.advance(20_000);
+    await delivery;
+    expect(at.life.view.job((await at.world.theJob()).name)).toBeDefined();
+  });
+});
+
+describe('a message that comes again', () => {
+  test('I1: is given to its running Job: no second one is made, and the newest receipt stands on it', async () => {
+    await using at = await setUp({ message: task('t-1', { runMs: 3_600_000 }) });
+    await at.life.deliverNext();
+    const { name } = await at.world.theJob();
+    await at.world.clock.advance(60_000);
+    at.world.newEffects();
+    await at.life.deliverNext();
+    expect(at.world.newEffects()).toEqual([`patch ${name}: pop-receipt, lease-until, dequeue-count`]);
+    expect((await at.world.theJob()).annotations).toMatchObject({
+      [ANNOTATION.popReceipt]: at.message()?.popReceipt,
+      [ANNOTATION.dequeueCount]: '2',
+    });
+    expect(at.life.leases.bound(name)?.state.popReceipt).toBe(at.message()?.popReceipt);
+    expect(at.life.slots.available()).toBe(19);
+  });
+
+  test('I1: finds its Job by a live read when this operator has not seen it', async () => {
+    await using at = await setUp({ message: task('t-1', { runMs: 3_600_000 }) });
+    await at.life.deliverNext();
+    await at.world.clock.advance(60_000);
+    const other = at.world.rest();
+    other.view.observe({ kind: 'listed', jobs: [], pods: [] });
+    await other.deliverNext();
+    expect(await at.world.jobs()).toHaveLength(1);
+    expect(other.passed).toContain('adopted');
+    expect(other.view.job((await at.world.theJob()).name)).toBeDefined();
+  });
+
+  test('I10: is not judged anew: its task runs, whatever the configuration says by now', async () => {
+    await using at = await setUp({ message: task('t-1', { runMs: 3_600_000 }) });
+    await at.life.deliverNext();
+    await at.world.clock.advance(60_000);
+    at.life.types.pause('echo', 'refused');
+    const config = { ...at.life.tools.config, policies: new Map() };
+    Object.assign(at.life.tools, { config });
+    await at.life.deliverNext();
+    expect(at.poison()).toEqual([]);
+    expect(at.life.passed).toContain('adopted');
+  });
+
+  test('is deleted when its task is settled', async () => {
+    await using at = await setUp();
+    await at.life.deliverNext();
+    const { name } = await at.world.theJob();
+    await at.world.clock.advance(60_000);
+    await at.world.store.patch(name, { labels: { [LABEL.state]: 'settled' } });
+    await settled();
+    await at.life.deliverNext();
+    expect(at.message()).toBeUndefined();
+    expect(await at.world.jobs()).toHaveLength(1);
+  });
+
+  test('I1: waits while its Job is being deleted, and while a pod of it is left', async () => {
+    await using at = await setUp({ message: task('t-1', { runMs: 3_600_000 }) });
+    await at.life.deliverNext();
+    const job = await at.world.theJob();
+    const [pod] = at.life.view.pods(job.name);
+    if (pod === undefined) throw new Error('there is no pod');
+    await at.world.clock.advance(60_000);
+    const observe = at.life.view.observe.bind(at.life.view);
+    at.life.view.observe = () => undefined;
+    at.life.view.learn({ ...job, deleting: true });
+    at.world.newEffects();
+    const delivery = at.life.deliverNext();
+    await at.world.clock.advance(30_000);
+    expect(at.world.newEffects()).toEqual([]);
+    at.world.store.remove(job.name);
+    observe({ kind: 'job-gone', job });
+    await at.world.clock.advance(30_000);
+    expect(at.world.effects.filter((line) => line.startsWith('create'))).toEqual([]);
+    observe({ kind: 'pod-gone', pod });
+    await at.world.clock.advance(30_000);
+    await delivery;
+    expect((await at.world.theJob()).uid).not.toBe(job.uid);
+    expect(at.world.doubles).toEqual([]);
+  });
+
+  test('makes a new Job when its own has gone for good', async () => {
+    await using at = await setUp({ message: task('t-1', { runMs: 3_600_000 }) });
+    await at.life.deliverNext();
+    const job = await at.world.theJob();
+    await at.world.clock.advance(60_000);
+    at.life.view.observe = () => undefined;
+    at.world.store.remove(job.name);
+    await settled();
+    const delivery = at.life.deliverNext();
+    await settled();
+    delete (at.life.view as Partial<typeof at.life.view>).observe;
+    at.life.view.observe({ kind: 'job-gone', job });
+    for (const pod of at.life.view.pods(job.name)) at.life.view.observe({ kind: 'pod-gone', pod });
+    await at.world.clock.advance(30_000);
+    await delivery;
+    expect((await at.world.theJob()).uid).not.toBe(job.uid);
+  });
+});
+
+describe('a foreign Job of the same name', () => {
+  test.each([ANNOTATION.messageId, ANNOTATION.queue, ANNOTATION.account])(
+    'I1: (another %s) is left alone, and the message is put back',
+    async (annotation) => {
+      await using at = await setUp({ message: task('t-1', { runMs: 3_600_000 }) });
+      await at.life.deliverNext();
+      const { name } = await at.world.theJob();
+      await at.world.store.patch(name, { annotations: { [annotation]: 'another' } });
+      await at.world.clock.advance(60_000);
+      const before = await at.world.theJob();
+      at.world.newEffects();
+      await at.life.deliverNext();
+      expect(at.world.newEffects()).toEqual([`renew ${QUEUE} ${at.id} 300`]);
+      expect(await at.world.theJob()).toEqual(before);
+      expect(at.poison()).toEqual([]);
+    },
+  );
+
+  test('I1: of another installation, too', async () => {
+    await using at = await setUp({ message: task('t-1', { runMs: 3_600_000 }) });
+    await at.life.deliverNext();
+    const { name } = await at.world.theJob();
+    await at.world.store.patch(name, { labels: { [LABEL.installation]: 'another' } });
+    await at.world.clock.advance(60_000);
+    at.world.newEffects();
+    await at.life.deliverNext();
+    expect(at.world.newEffects()).toEqual([`renew ${QUEUE} ${at.id} 300`]);
+  });
+});
+
+describe('a message that can be no task', () => {
+  test.each<[what: string, message: unknown, reason: RegExp]>([
+    ['not JSON', 'garbage', /^Malformed: message is neither JSON/],
+    ['no object', [1], /^Malformed: message must be a JSON object, got an array$/],
+    ['a field missing', { task_type: 'echo' }, /^Malformed: task_id is missing$/],
+    [
+      'two wrong fields',
+      { task_id: 7, task_type: '' },
+      /^Malformed: task_id must be a string, got a number; task_type must not be empty$/,
+    ],
+    ['an unknown type', { task_id: 't', task_type: 'none' }, /^UnknownTaskType: task_type "none" is not configured$/],
+    ['a type that every object inherits', { task_id: 't', task_type: 'constructor' }, /^UnknownTaskType: /],
+    ['the type __proto__', '{"task_id":"t","task_type":"__proto__"}', /^UnknownTaskType: /],
+  ])('I7: is poisoned with a reason, and deleted: %s', async (_, message, reason) => {
+    await using at = await setUp({ message });
+    await at.life.deliverNext();
+    expect(at.poison()).toMatchObject([{ id: at.id, queue: QUEUE, reason: expect.stringMatching(reason) }]);
+    expect(at.poison()[0]?.original).toBe(typeof message === 'string' ? message : JSON.stringify(message));
+    expect(at.world.effects).toEqual([`create ${POISON}`, `put ${POISON}`, `remove ${QUEUE} ${at.id}`]);
+    expect(await at.world.jobs()).toEqual([]);
+  });
+
+  test('I7: is poisoned when it came too often without becoming a Job, and not before', async () => {
+    await using at = await setUp();
+    for (let times = 0; times < 25; times++) {
+      await at.world.queues.receive(QUEUE, 1, 1);
+      await at.world.clock.advance(1000);
+    }
+    await at.life.deliverNext();
+    expect(at.poison()).toMatchObject([
+      { reason: 'RedeliveredTooOften: message was received 26 times without becoming a Job' },
+    ]);
+    await using fine = await setUp();
+    for (let times = 0; times < 24; times++) {
+      await fine.world.queues.receive(QUEUE, 1, 1);
+      await fine.world.clock.advance(1000);
+    }
+    await fine.life.deliverNext();
+    expect(await fine.world.jobs()).toHaveLength(1);
+  });
+});
+
+describe('stopping', () => {
+  test('I7: a message that waits for the server is given back at once', async () => {
+    await using at = await setUp();
+    at.world.before = () => {
+      throw refused('unavailable');
+    };
+    const delivery = at.life.deliverNext();
+    await at.world.clock.advance(5000);
+    at.life.stop.abort();
+    await delivery;
+    expect(at.world.effects).toEqual([`release ${QUEUE} ${at.id}`]);
+    expect(await at.world.queues.receive(QUEUE, 1, 60)).toHaveLength(1);
+  });
+
+  test('I7: so is one that is received after the signal', async () => {
+    await using at = await setUp();
+    at.life.stop.abort();
+    await at.life.deliverNext();
+    expect(at.world.effects).toEqual([`release ${QUEUE} ${at.id}`]);
+    expect(await at.world.jobs()).toEqual([]);
+  });
+});

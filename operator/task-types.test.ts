@@ -1,0 +1,118 @@
+import { describe, expect, test } from 'vitest';
+import { type ErrorKind, ServiceError } from '../lib/errors.ts';
+import { createLog } from '../lib/log.ts';
+import { testConfig } from '../testing/jobs.ts';
+import { World } from '../testing/rig.ts';
+import { settled } from '../testing/virtual-clock.ts';
+import { TaskTypes } from './task-types.ts';
+
+const YAML = 'taskTypes: { echo: {}, bad: {} }';
+
+/** Task types that are being asked about, by a server that refuses those named. */
+async function setUp() {
+  const world = new World(YAML);
+  const refusals = new Map<string, ErrorKind>();
+  const life = world.rest();
+  let checked = 0;
+  const { store } = life.tools;
+  const asking = {
+    ...store,
+    dryRun: async (...[job, signal]: Parameters<typeof store.dryRun>) => {
+      const type = job.spec?.template.metadata?.annotations?.['slipway.dev/task-type'] ?? '';
+      const kind = refusals.get(type);
+      if (kind !== undefined) throw new ServiceError(kind, 'Code', `refused as ${kind}`);
+      await store.dryRun(job, signal);
+    },
+  };
+  const types = new TaskTypes({
+    config: testConfig(YAML, { SLIPWAY_POD_NAME: 'operator-1' }),
+    context: life.tools.context,
+    store: asking,
+    clock: world.clock,
+    log: createLog('silent', {}),
+    metrics: life.metrics,
+    onChecked: () => checked++,
+  });
+  const stop = new AbortController();
+  const run = () => {
+    void types.keepChecking(stop.signal);
+    return settled();
+  };
+  return {
+    world,
+    types,
+    refusals,
+    run,
+    checked: () => checked,
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await settled();
+      await world[Symbol.asyncDispose]();
+    },
+  };
+}
+
+describe('task types', () => {
+  test('that the server takes may be started, once all were asked about', async () => {
+    await using at = await setUp();
+    expect([at.types.checked, at.checked()]).toEqual([false, 0]);
+    await at.run();
+    expect([at.types.checked, at.checked(), at.types.paused.size]).toEqual([true, 1, 0]);
+    expect(await at.world.jobs()).toEqual([]);
+  });
+
+  test('I7: one whose Job is refused is paused, alone, and an Event says why', async () => {
+    await using at = await setUp();
+    at.refusals.set('bad', 'invalid');
+    await at.run();
+    expect(at.types.checked).toBe(true);
+    expect(at.types.pausedBecause('bad')).toBe('refused as invalid');
+    expect(at.types.pausedBecause('echo')).toBeUndefined();
+    expect(at.world.store.notices).toMatchObject([
+      { reason: 'TaskTypePaused', type: 'Warning', about: { kind: 'Pod', name: 'operator-1' } },
+    ]);
+  });
+
+  test('is resumed when the server takes it, within a minute', async () => {
+    await using at = await setUp();
+    at.refusals.set('bad', 'invalid');
+    await at.run();
+    at.refusals.clear();
+    await at.world.clock.advance(60_000);
+    expect(at.types.paused.size).toBe(0);
+    at.refusals.set('bad', 'invalid');
+    await at.world.clock.advance(60_000);
+    expect([...at.types.paused.keys()]).toEqual(['bad']);
+    expect(at.checked()).toBe(1);
+  });
+
+  test('forbidden is no reason to pause: quota, policy and lost rights look alike, and pass', async () => {
+    await using at = await setUp();
+    at.refusals.set('bad', 'forbidden');
+    await at.run();
+    expect([at.types.checked, at.types.paused.size]).toEqual([true, 0]);
+  });
+
+  test.each<ErrorKind>(['unavailable', 'unknown', 'throttled'])(
+    'I5: without an answer (%s) nothing is known, and it asks again soon',
+    async (kind) => {
+      await using at = await setUp();
+      at.refusals.set('bad', kind);
+      await at.run();
+      await at.world.clock.advance(10_000);
+      expect([at.types.checked, at.types.paused.size]).toEqual([false, 0]);
+      at.refusals.clear();
+      await at.world.clock.advance(2000);
+      expect([at.types.checked, at.checked()]).toEqual([true, 1]);
+    },
+  );
+
+  test('a type that is paused stays so when the server is away', async () => {
+    await using at = await setUp();
+    at.refusals.set('bad', 'invalid');
+    await at.run();
+    at.refusals.set('bad', 'unavailable');
+    await at.world.clock.advance(180_000);
+    expect(at.types.pausedBecause('bad')).toBe('refused as invalid');
+  });
+});
