@@ -10,7 +10,8 @@ const outside = ['node_modules/**', 'dist/**', 'tests/**'];
 export default defineConfig({
   test: {
     projects: [
-      { test: { ...tier('unit', ['**/*.test.ts'], 10_000).test, exclude: outside } },
+      // Unit tests share nothing, so they need no process of their own each: a third of the time.
+      { test: { ...tier('unit', ['**/*.test.ts'], 10_000).test, exclude: outside, isolate: false, maxWorkers: 2 } },
       tier('mutants', ['tests/mutants/**/*.test.ts'], 600_000),
       tier('integration', ['tests/integration/**/*.test.ts'], 120_000),
       tier('control-plane', ['tests/control-plane/**/*.test.ts'], 600_000),

@@ -47,6 +47,8 @@ export const ANNOTATION = {
   webhookMode: 'slipway.dev/webhook-mode',
   webhookState: 'slipway.dev/webhook-state',
   configHash: 'slipway.dev/config-hash',
+  /** What keeps the task's pod from starting, while it can be seen. */
+  diagnosis: 'slipway.dev/diagnosis',
   outcome: 'slipway.dev/outcome',
   poisoned: 'slipway.dev/poisoned',
   settled: 'slipway.dev/settled',

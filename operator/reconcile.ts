@@ -1,4 +1,5 @@
 /** Looks at one Job and does what is due: keep its message's lease, or settle it. */
+import type { Diagnosis } from '../contract/diagnosis.ts';
 import { ANNOTATION } from '../contract/identity.ts';
 import { iso } from '../lib/clock.ts';
 import { isKind } from '../lib/errors.ts';
@@ -45,6 +46,9 @@ export async function reconcile(tools: ReconcileTools, name: string, signal: Abo
     case 'write-receipt':
       await writeReceipt(tools, job, lease, signal);
       return 0;
+    case 'note':
+      await note(tools, job, decision.diagnosis, signal);
+      return 0;
     case 'settle':
       await settle(tools, job, lease, decision.outcome, decision.steps, signal);
       return 0;
@@ -84,6 +88,21 @@ async function renew(
     about: { kind: 'Job', name: job.name, uid: job.uid },
   });
   return undefined;
+}
+
+async function note(tools: ReconcileTools, job: JobRecord, diagnosis: Diagnosis, signal: AbortSignal): Promise<void> {
+  const annotations = { [ANNOTATION.diagnosis]: JSON.stringify(diagnosis) };
+  tools.view.learn(await tools.store.patch(job.name, { annotations }, signal));
+  tools.log.warn(
+    { job: job.name, category: diagnosis.category, reason: diagnosis.message },
+    "the task's pod does not start",
+  );
+  await tools.store.notify({
+    reason: diagnosis.category,
+    message: `The task's pod does not start: ${diagnosis.message}. ${diagnosis.hint}`,
+    type: 'Warning',
+    about: { kind: 'Job', name: job.name, uid: job.uid },
+  });
 }
 
 /** Puts the lease's receipt onto the Job, where the next operator will look for it. */

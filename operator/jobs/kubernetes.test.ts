@@ -147,12 +147,14 @@ describe('follow', () => {
     expect(world.kinds().slice(1).toSorted()).toEqual(['job', 'job', 'job-gone', 'pod', 'pod-gone']);
   });
 
-  test('a watch that ends goes on where it stopped', async () => {
+  test('a watch that ends goes on where it stopped, but not in a hot loop', async () => {
     await using world = await follow();
     const [first] = world.api.jobWatches;
     first?.say({ type: 'BOOKMARK', object: { metadata: { resourceVersion: '77' } } });
     first?.end();
     await settled();
+    expect(world.api.jobWatches).toHaveLength(1);
+    await world.clock.advance(1000);
     expect(world.api.jobWatches[1]?.request.query).toMatchObject({ resourceVersion: '77' });
     expect(world.kinds()).toEqual(['listed']);
   });

@@ -24,6 +24,7 @@ export interface KubernetesStoreOptions {
 const PAGE = 250;
 /** Seconds. Short of a bookmark's minute: a watch that ends regularly ends with a bookmark, so the next one starts where it stopped. */
 const WATCH_SECONDS = 25;
+const SHORTEST_WATCH_MS = 1000;
 
 interface Page<T> {
   metadata?: { resourceVersion?: string; continue?: string };
@@ -79,6 +80,7 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
         timeoutSeconds: WATCH_SECONDS,
       };
       const deadline = clock.deadline((WATCH_SECONDS + 15) * 1000, signal);
+      const opened = clock.monotonic();
       for await (const line of api.lines({ method: 'GET', path: followed.path, query, signal: deadline })) {
         const event = JSON.parse(line) as WatchEvent;
         if (event.type === 'ERROR')
@@ -91,6 +93,8 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
         if (event.type === 'DELETED') followed.gone(event.object as Raw);
         else if (event.type === 'ADDED' || event.type === 'MODIFIED') followed.changed(event.object as Raw);
       }
+      // A server that ends every watch at once is not asked in a hot loop.
+      if (clock.monotonic() - opened < SHORTEST_WATCH_MS) await clock.sleep(SHORTEST_WATCH_MS, signal);
     }
   }
 

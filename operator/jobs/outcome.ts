@@ -6,6 +6,7 @@ import { EXIT, parseReport, type RunnerReport } from '../../contract/runner-abi.
 import { iso } from '../../lib/clock.ts';
 import { tryParseJson } from '../../lib/json.ts';
 import type { JobEnd, JobRecord, PodRecord, TaskContainer } from './records.ts';
+import { notedTrouble, startTrouble } from './start-trouble.ts';
 
 type Terminated = Extract<TaskContainer, { kind: 'terminated' }>;
 
@@ -54,7 +55,7 @@ function judge(job: JobRecord, end: JobEnd, pods: readonly PodRecord[]): Outcome
   return {
     status,
     diagnosis:
-      end.kind === 'complete' ? diagnose('Completed', 'the task completed') : failure(end, last, final, report),
+      end.kind === 'complete' ? diagnose('Completed', 'the task completed') : failure(job, end, last, final, report),
     attempts: pods.slice(-20).map(attempt),
     startedAt: starts.length === 0 ? null : iso(Math.min(...starts)),
     finishedAt: iso(end.at),
@@ -77,26 +78,19 @@ function attempt(pod: PodRecord): Outcome['attempts'][number] {
   };
 }
 
-/** Reasons of a container that waits for its start, as far as they mean something final. */
-const WAITING: Readonly<Record<string, keyof typeof HINTS>> = {
-  ErrImagePull: 'ImagePull',
-  ImagePullBackOff: 'ImagePull',
-  ErrImageNeverPull: 'ImagePull',
-  InvalidImageName: 'InvalidImage',
-  CreateContainerConfigError: 'ContainerConfig',
-  CreateContainerError: 'ContainerConfig',
-};
-
 function failure(
+  job: JobRecord,
   end: JobEnd,
   pod: PodRecord | undefined,
   task: Terminated | undefined,
   report: RunnerReport | undefined,
 ): Diagnosis {
-  if (pod?.task?.kind === 'waiting') {
-    const category = WAITING[pod.task.reason];
-    if (category !== undefined) return diagnose(category, `${pod.task.reason}: ${pod.task.message}`);
-  }
+  const neverRan = task === undefined || (task.startedAt ?? 0) <= 0;
+  const killedByDeadline = pod?.reason === 'DeadlineExceeded' || end.reason === 'DeadlineExceeded';
+  const trouble = pod === undefined ? undefined : startTrouble([pod]);
+  if (trouble !== undefined) return trouble;
+  const noted = neverRan && killedByDeadline ? notedTrouble(job) : undefined;
+  if (noted !== undefined) return noted;
   if (report?.error?.code === 'TaskTimedOut') return diagnose('TaskTimedOut', report.error.message);
   if (pod?.reason === 'DeadlineExceeded')
     return diagnose(

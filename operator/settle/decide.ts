@@ -1,8 +1,11 @@
 /** What to do about a Job now. Pure and total: the same picture gives the same decision, whatever happened before. */
+
+import type { Diagnosis } from '../../contract/diagnosis.ts';
 import { ANNOTATION } from '../../contract/identity.ts';
 import { fromIso } from '../../lib/clock.ts';
 import { type Outcome, outcomeOf, recordedOutcome } from '../jobs/outcome.ts';
 import type { JobRecord, PodRecord } from '../jobs/records.ts';
+import { notedTrouble, startTrouble } from '../jobs/start-trouble.ts';
 import { webhookState } from './webhook-state.ts';
 
 /** A step of settling, in the order in which they are taken. Each can be repeated. */
@@ -36,6 +39,8 @@ export type Decision =
   | { readonly kind: 'renew' }
   /** The Job does not have the lease's last receipt: an earlier write of it failed. */
   | { readonly kind: 'write-receipt' }
+  /** The pod does not start, and why can be seen only now. */
+  | { readonly kind: 'note'; readonly diagnosis: Diagnosis }
   | { readonly kind: 'settle'; readonly outcome: Outcome; readonly steps: readonly SettleStep[] };
 
 /** How long a finished Job waits for its pods' last words, which come by another watch. */
@@ -45,7 +50,7 @@ export const LAST_WORDS_MS = 10_000;
 export function decide(picture: Picture): Decision {
   const { job, pods, now } = picture;
   if (job.settled) return leave();
-  if (job.end === undefined) return keepLease(picture);
+  if (job.end === undefined) return watchOver(picture);
   // Settling deletes the message: not on hearsay.
   if (!picture.viewKnown) return leave(1000);
 
@@ -69,6 +74,14 @@ export function decide(picture: Picture): Decision {
     close: true,
   };
   return { kind: 'settle', outcome, steps: SETTLE_STEPS.filter((step) => due[step]) };
+}
+
+/** The lease first: what is noted a moment later is still true. */
+function watchOver(picture: Picture): Decision {
+  const upkeep = keepLease(picture);
+  const trouble = startTrouble(picture.pods);
+  if (upkeep.kind !== 'leave' || trouble === undefined) return upkeep;
+  return notedTrouble(picture.job)?.category === trouble.category ? upkeep : { kind: 'note', diagnosis: trouble };
 }
 
 function keepLease({ job, lease, now }: Picture): Decision {

@@ -80,7 +80,9 @@ beforeAll(async () => {
 
 afterAll(() => cleanUp?.disposeAsync(), 60_000);
 
-test('20 messages on a real node: echo, documents, failure, malformed, foreign', { timeout: 400_000 }, async () => {
+test('21 messages on a real node: echo, documents, failure, malformed, foreign, an image that is not there', {
+  timeout: 400_000,
+}, async () => {
   await uploadDocuments();
   const hook = (name: string) => `${sink.url}/${name}`;
   const echoes = Array.from({ length: 8 }, (_, at) => ({
@@ -121,13 +123,14 @@ test('20 messages on a real node: echo, documents, failure, malformed, foreign',
     payload: { n: 'not a number' },
     webhook_url: hook('foreign-failing'),
   });
+  await queues.put('acme-tasks', { task_id: 'no-image', task_type: 'no-image', webhook_url: hook('no-image') });
   await queues.put('acme-tasks', { task_id: 'malformed', task_type: 5, webhook_url: hook('malformed') });
   expect(Buffer.byteLength(JSON.stringify(large))).toBeGreaterThan(60_000);
 
   const jobs = await eventually(
     async () => {
       const { items } = await node.get<{ items: RawJob[] }>('jobs', '-n', NAMESPACE);
-      expect(items.filter((job) => job.metadata?.labels?.[LABEL.state] === 'settled')).toHaveLength(19);
+      expect(items.filter((job) => job.metadata?.labels?.[LABEL.state] === 'settled')).toHaveLength(20);
       return items;
     },
     240_000,
@@ -179,13 +182,22 @@ test('20 messages on a real node: echo, documents, failure, malformed, foreign',
     status: 'failed',
     task_id: 'foreign-failing',
   });
-  expect(sink.requests).toHaveLength(8 + DOCUMENTS.length + 5);
+  expect(JSON.parse(received('no-image')[0]?.body ?? '')).toMatchObject({
+    status: 'failed',
+    error: { code: 'ImagePull', message: expect.stringContaining('not found') },
+    started_at: null,
+  });
+  expect(await node.kubectl(['-n', NAMESPACE, 'get', 'events', '--field-selector', 'reason=ImagePull'])).toContain(
+    "The task's pod does not start",
+  );
+  expect(sink.requests).toHaveLength(8 + DOCUMENTS.length + 6);
 
   expect([await queues.count('acme-tasks'), await queues.count('globex-tasks')]).toEqual([0, 0]);
   const reasons = [...(await queues.poison('acme-tasks')), ...(await queues.poison('globex-tasks'))].map(
     ({ reason, attempts }) => [reason, attempts.length],
   );
   expect(reasons.sort()).toEqual([
+    [expect.stringMatching(/^ImagePull: .*not found/), 1],
     ['Malformed: task_type must be a string, got a number', 0],
     ['TaskFailed: the container ended with exit code 1', 1],
     ['TaskFailed: told to fail', 2],
@@ -209,7 +221,11 @@ test('20 messages on a real node: echo, documents, failure, malformed, foreign',
   await eventually(
     async () => {
       const { items } = await node.get<{ items: RawJob[] }>('jobs', '-n', NAMESPACE);
-      expect(items.map((job) => job.metadata?.annotations?.[ANNOTATION.outcome] !== undefined)).toEqual([true, true]);
+      expect(items.map((job) => job.metadata?.annotations?.[ANNOTATION.outcome] !== undefined)).toEqual([
+        true,
+        true,
+        true,
+      ]);
     },
     (TTL_SECONDS + 60) * 1000,
     1000,
@@ -234,6 +250,13 @@ function chartValues(operatorRepository: string, runner: string, host: string): 
       polling: { minIntervalSeconds: 0.5, maxIntervalSeconds: 1 },
       limits: { maxRunning: 10 },
       taskTypes: {
+        // Its deadlines are short, so that the kubelet gives up within the test.
+        'no-image': {
+          image: `${node.registry}/nothing:1`,
+          startTimeoutSeconds: 10,
+          timeoutSeconds: 5,
+          graceSeconds: 1,
+        },
         echo: { envFrom: [{ secretRef: { name: 'openai' } }] },
         // An image of somebody else: says what arrived by the only way out that every container has.
         digest: script(
