@@ -36,6 +36,7 @@ const CALLS: {
   remove: (service, signal) => service.remove('acme-tasks', 'id', 'receipt', signal),
   put: (service, signal) => service.put('acme-tasks', 'text', -1, signal),
   exists: (service, signal) => service.exists('acme-tasks', signal),
+  list: (service, signal) => service.list(signal),
   ensureQueue: (service, signal) => service.ensureQueue('acme-tasks', signal),
 };
 

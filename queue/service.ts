@@ -6,6 +6,7 @@ import { type QueueClient, QueueServiceClient, type StoragePipelineOptions } fro
 import type { Clock } from '../lib/clock.ts';
 import type { StorageAccess } from './access.ts';
 import { toServiceError } from './errors.ts';
+import { hasCharacterReferences, messageTexts } from './message-text.ts';
 
 /** A message in hand. Times are milliseconds since the epoch. */
 export interface ReceivedMessage {
@@ -44,6 +45,8 @@ export interface QueueService {
   /** Puts a message. `ttlSeconds` -1: it never expires. */
   put(queue: string, text: string, ttlSeconds: number, signal?: AbortSignal): Promise<void>;
   exists(queue: string, signal?: AbortSignal): Promise<boolean>;
+  /** The names of the account's queues, sorted. A SAS needs the right "list" on the service. */
+  list(signal?: AbortSignal): Promise<readonly string[]>;
   /** Makes a queue if it is not there. */
   ensureQueue(queue: string, signal?: AbortSignal): Promise<void>;
 }
@@ -56,18 +59,26 @@ export function createQueueService(access: StorageAccess, clock: Clock, deadline
       ? QueueServiceClient.fromConnectionString(access.secret.reveal(), options)
       : new QueueServiceClient(access.secret.reveal(), undefined, options);
 
-  async function call<T>(
+  async function ask<T>(
+    what: string,
+    signal: AbortSignal | undefined,
+    work: (abortSignal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const abortSignal = clock.deadline(deadlineMs, signal);
+    try {
+      return await work(abortSignal);
+    } catch (error) {
+      throw toServiceError(error, what);
+    }
+  }
+
+  function call<T>(
     what: string,
     queue: string,
     signal: AbortSignal | undefined,
     work: (client: QueueClient, abortSignal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const abortSignal = clock.deadline(deadlineMs, signal);
-    try {
-      return await work(service.getQueueClient(queue), abortSignal);
-    } catch (error) {
-      throw toServiceError(error, `${what} ${queue}`);
-    }
+    return ask(`${what} ${queue}`, signal, (abortSignal) => work(service.getQueueClient(queue), abortSignal));
   }
 
   return {
@@ -78,9 +89,11 @@ export function createQueueService(access: StorageAccess, clock: Clock, deadline
           visibilityTimeout: leaseSeconds,
           abortSignal,
         });
-        return answer.receivedMessageItems.map((item) => ({
+        const raw = answer._response?.bodyAsText ?? '';
+        const texts = hasCharacterReferences(raw) ? messageTexts(raw) : [];
+        return answer.receivedMessageItems.map((item, at) => ({
           id: item.messageId,
-          text: item.messageText,
+          text: texts[at] ?? item.messageText,
           popReceipt: item.popReceipt,
           dequeueCount: item.dequeueCount,
           insertedOn: item.insertedOn.getTime(),
@@ -106,6 +119,12 @@ export function createQueueService(access: StorageAccess, clock: Clock, deadline
       }),
     exists: (queue, signal) =>
       call('look for', queue, signal, async (client, abortSignal) => client.exists({ abortSignal })),
+    list: (signal) =>
+      ask('list the queues', signal, async (abortSignal) => {
+        const names: string[] = [];
+        for await (const { name } of service.listQueues({ abortSignal })) names.push(name);
+        return names.toSorted();
+      }),
     ensureQueue: (queue, signal) =>
       call('create', queue, signal, async (client, abortSignal) => {
         await client.createIfNotExists({ abortSignal });

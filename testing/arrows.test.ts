@@ -17,6 +17,7 @@ const ARROWS: Readonly<Record<string, { readonly parts: readonly string[]; reado
     parts: ['queue', 'webhook', 'contract', 'lib'],
     packages: ['zod', 'yaml', 'prom-client', '@kubernetes/client-node', '@azure/storage-blob'],
   },
+  cli: { parts: ['queue', 'contract', 'lib'], packages: ['commander'] },
   'job-runner': {
     parts: ['queue', 'webhook', 'contract', 'lib'],
     packages: ['zod', '@azure/storage-blob', 'html-to-text', 'mammoth', 'marked', 'unpdf'],
@@ -28,13 +29,18 @@ const KEPT: readonly (readonly [packageName: string, files: readonly string[]])[
   ['@kubernetes/client-node', ['operator/jobs/api.ts', 'operator/main.ts']],
   ['@azure/storage-queue', ['queue/service.ts']],
   ['@azure/storage-blob', ['operator/settle/stored-result.ts', 'job-runner/blob-store.ts']],
+  ['commander', ['cli/program.ts']],
   ['pino', ['lib/log.ts']],
   ['prom-client', ['operator/metrics.ts']],
 ];
 
 /** What may be used in one place only, and where. */
 const SOURCES: readonly (readonly [what: string, pattern: RegExp, files: readonly string[]])[] = [
-  ['the environment', /\bprocess\b(?!\s*\.\s*(?!env\b))/, ['operator/config.ts', 'job-runner/config.ts']],
+  [
+    'the environment',
+    /\bprocess\b(?!\s*\.\s*(?!env\b))/,
+    ['cli/config.ts', 'operator/config.ts', 'job-runner/config.ts'],
+  ],
   [
     'clock, timers and randomness',
     /\bDate\s*\.\s*now\b|\bnew Date\(\s*\)|\bset(Timeout|Interval|Immediate)\b|\bperformance\b|\bhrtime\b|\bAbortSignal\s*\.\s*timeout\b|\bMath\s*\.\s*random\b|\brandom(UUID|Bytes|Int)\b/,

@@ -9,6 +9,7 @@ import type { QueueService } from '#/queue/service.ts';
 /** A call to the service. */
 export interface QueueCall {
   readonly operation: keyof QueueService;
+  /** '' for the list of queues. */
   readonly queue: string;
   /** The message's id, where the call is about one. */
   readonly id?: string;
@@ -126,6 +127,10 @@ export class FakeQueues implements QueueService {
 
   async exists(queue: string, signal?: AbortSignal) {
     return this.#call({ operation: 'exists', queue }, signal, () => this.#queues.has(queue));
+  }
+
+  async list(signal?: AbortSignal) {
+    return this.#call({ operation: 'list', queue: '' }, signal, () => [...this.#queues.keys()].toSorted());
   }
 
   async ensureQueue(queue: string, signal?: AbortSignal) {

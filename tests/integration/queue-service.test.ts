@@ -76,12 +76,22 @@ describe.each(benches)('%s', (_, start) => {
     expect(await service.receive(other, 1, 10)).toEqual([]);
   });
 
+  test('the list of queues names each once, sorted', async () => {
+    await service.ensureQueue(`${queue}-poison`);
+    const names = await service.list();
+    expect(names).toEqual(names.toSorted());
+    expect(names.filter((name) => name.startsWith(queue))).toEqual([queue, `${queue}-poison`]);
+    await failsAs(service.list(AbortSignal.abort()), 'unknown');
+  });
+
   test.each([
     ['plain', '{"task_id":"t"}'],
     ['with characters that XML and URLs mean', '<a href="x">&amp; % + \' ]]></a>'],
     ['beyond ASCII', 'grüße 漢字 🚢 \u2028'],
     ['with line ends', 'a\nb\tc'],
     ['of 64 KiB', 'x'.repeat(65_536)],
+    ['line ends of every kind', '{\r\n"a":\r1,\n"b": "c"}'],
+    ['a text that names references, beside real ones', 'a\r\n&#xD; &#13; &amp;#xD; &amp;amp; <b>&lt;/b>'],
   ])('a text arrives as it was put: %s', async (_what, text) => {
     await service.put(queue, text, 3600);
     expect(only(await service.receive(queue, 1, 10)).text).toBe(text);

@@ -1,0 +1,35 @@
+/** The command line's process: `slipway poison list|show|redrive`. */
+import { EXIT } from '../contract/runner-abi.ts';
+import { systemClock } from '../lib/clock.ts';
+import { listenForSignals } from '../lib/lifecycle.ts';
+import { createQueueService } from '../queue/service.ts';
+import { accessFromEnvironment } from './config.ts';
+import { runProgram } from './program.ts';
+
+/** A person waits for each call. */
+const CALL_DEADLINE_MS = 15_000;
+
+/** Runs the command of `args`; returns the exit code. */
+async function main(args: readonly string[]): Promise<number> {
+  using lifecycle = listenForSignals();
+  // A reader such as `head` that has seen enough.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+  return runProgram(args, {
+    out: (text) => process.stdout.write(text),
+    err: (text) => process.stderr.write(text),
+    colour: process.stdout.isTTY === true && process.stdout.hasColors(),
+    columns: process.stdout.isTTY === true ? process.stdout.columns : undefined,
+    clock: systemClock,
+    stopping: lifecycle.stopping,
+    connect: () => {
+      const access = accessFromEnvironment();
+      if (access.kind !== 'invalid') return createQueueService(access, systemClock, CALL_DEADLINE_MS);
+      process.stderr.write(`slipway: ${access.problem}\n`);
+      return EXIT.badConfig;
+    },
+  });
+}
+
+if (import.meta.main) process.exitCode = await main(process.argv.slice(2));
