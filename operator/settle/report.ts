@@ -25,6 +25,8 @@ export async function report(
   signal: AbortSignal,
 ): Promise<WebhookState> {
   const full = await tools.store.get(job.name, signal);
+  // Whose task it is stands on the Job alone; a report of nobody's task would only confuse its receiver.
+  if (full === undefined) throw new Error(`Job ${job.name} is gone before its webhook was sent`);
   const on = job.annotations;
   const ref = {
     account: on[ANNOTATION.account] ?? '',
@@ -33,7 +35,7 @@ export async function report(
   };
   const tries = (webhookState(job)?.tries ?? 0) + 1;
   const stored = await storedResult(tools, job, outcome, signal);
-  const body = webhookBody(stored.outcome, on[ANNOTATION.client] ?? '', tryParseJson(full?.taskData ?? ''));
+  const body = webhookBody(stored.outcome, on[ANNOTATION.client] ?? '', tryParseJson(full.taskData));
   const result: DeliveryResult =
     stored.later !== undefined
       ? { kind: 'retry', detail: stored.later }

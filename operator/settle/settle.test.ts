@@ -221,6 +221,16 @@ describe('I2: a step without an answer stops the ones after it', () => {
     expect(at.copies()).toEqual([]);
     expect(at.world.queues.messages(QUEUE)).toHaveLength(1);
   });
+
+  test('a Job that is gone before its webhook was sent: no report of a task without a name', async () => {
+    await using at = await setUp(FAILS, { webhook: true });
+    let reads = 0;
+    at.world.before = ({ method }) => {
+      if (method === 'get' && ++reads === 2) at.world.store.remove(at.name);
+    };
+    await expect(at.life.reconcile()).rejects.toThrow('is gone before its webhook was sent');
+    expect(at.world.webhooks).toEqual([]);
+  });
 });
 
 describe('I3: two operators', () => {
