@@ -104,6 +104,20 @@ describe('I12: a call ends', () => {
     await expect(server.api.request(get)).rejects.toMatchObject({ kind: 'unknown' });
   });
 
+  test('at its deadline, when the credential plugin of the kubeconfig hangs', async () => {
+    const config = new KubeConfig();
+    config.loadFromOptions({
+      clusters: [{ name: 'c', server: 'http://127.0.0.1:1', skipTLSVerify: true }],
+      users: [{ name: 'u', exec: { apiVersion: 'client.authentication.k8s.io/v1', command: 'sleep', args: ['1'] } }],
+      contexts: [{ name: 'x', cluster: 'c', user: 'u' }],
+      currentContext: 'x',
+    });
+    const error = await createKubernetesApi(config, systemClock, 60)
+      .request(get)
+      .catch((caught: unknown) => caught);
+    expect(error).toMatchObject({ kind: 'unknown', code: 'TimeoutError' });
+  });
+
   test('with its signal', async () => {
     await using server = await serve(() => undefined, 60_000);
     const stop = new AbortController();

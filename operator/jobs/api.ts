@@ -52,7 +52,7 @@ export function createKubernetesApi(config: KubeConfig, clock: Clock, deadlineMs
   ): Promise<ResponseContext> {
     if (session === undefined || clock.monotonic() - session.made > SESSION_MS)
       session = { made: clock.monotonic(), context: openSession() };
-    const credentials = await session.context;
+    const credentials = await orAborted(session.context, signal);
     const url = new URL(server + path);
     for (const [key, value] of Object.entries(query ?? {})) url.searchParams.set(key, String(value));
     const context = new RequestContext(url.toString(), HttpMethod[method]);
@@ -109,6 +109,15 @@ export function createKubernetesApi(config: KubeConfig, clock: Clock, deadlineMs
       }
     },
   };
+}
+
+/** A promise's value, or the signal's reason when that comes first: a credential plugin may hang, and takes no signal. */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  return Promise.race([promise, aborted]).finally(() => signal.removeEventListener('abort', onAbort));
 }
 
 /** The reasons of a Status object that say more than the HTTP status. */
