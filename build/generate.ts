@@ -7,6 +7,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
+import { HINTS } from '../contract/diagnosis.ts';
 import { valuesReference } from './chart-reference.ts';
 import { chartSchema } from './chart-schema.ts';
 import { findHelm, HELM_REMEDY, helmTemplate } from './helm.ts';
@@ -55,6 +56,21 @@ export const ARTEFACTS: readonly Artefact[] = [
       const markers = { begin: '  # generated from build/permissions.ts: begin', end: '  # generated: end' };
       const rules = roleRules(PERMISSIONS).replace(/^/gm, '  ');
       return replaceBetween(await read('charts/slipway/templates/role.yaml'), markers, rules);
+    },
+  },
+  {
+    path: 'docs/verdicts.md',
+    make: async () => {
+      const markers = {
+        begin: '<!-- generated from contract/diagnosis.ts: begin -->',
+        end: '<!-- generated: end -->',
+      };
+      const rows = Object.entries(HINTS).map(([category, hint]) => `| \`${category}\` | ${hint} |`);
+      return replaceBetween(
+        await read('docs/verdicts.md'),
+        markers,
+        ['| category | hint |', '|---|---|', ...rows].join('\n'),
+      );
     },
   },
   {

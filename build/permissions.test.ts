@@ -12,20 +12,24 @@ const CALLS: { readonly [method in keyof JobStore]: (store: JobStore) => Promise
   dryRun: (store) => store.dryRun({ metadata: { name: 'a' } }),
   get: (store) => store.get('a'),
   patch: (store) => store.patch('a', { labels: { x: 'y' } }),
+  deletePod: (store) => store.deletePod({ name: 'p', uid: 'u' }),
+  evictPod: (store) => store.evictPod({ name: 'p', uid: 'u' }),
+  podRefusal: (store) => store.podRefusal({ name: 'a', uid: 'u' }),
   notify: (store) => store.notify({ reason: 'R', message: 'm', type: 'Normal', about: { kind: 'Job', name: 'a' } }),
   follow: (store) => store.follow(() => undefined, AbortSignal.timeout(50)),
 };
 
 /** The right that a request needs, as the API server's authorizer derives it. */
 function rightFor({ method, path, query }: ApiRequest): string {
-  const match = /^\/(?:api|apis\/(?<group>[^/]+))\/[^/]+\/namespaces\/ns\/(?<resource>[^/]+)(?<name>\/[^/]+)?$/.exec(
-    path,
-  );
+  const match =
+    /^\/(?:api|apis\/(?<group>[^/]+))\/[^/]+\/namespaces\/ns\/(?<resource>[^/]+)(?<name>\/[^/]+)?(?<sub>\/[^/]+)?$/.exec(
+      path,
+    );
   expect(match, path).not.toBeNull();
-  const { group = '', resource = '', name } = match?.groups ?? {};
+  const { group = '', resource = '', name, sub = '' } = match?.groups ?? {};
   const read = query?.['watch'] === 'true' ? 'watch' : name === undefined ? 'list' : 'get';
   const verb = { GET: read, POST: 'create', PATCH: 'patch', DELETE: 'delete' }[method];
-  return `${verb} ${resource}.${group}`;
+  return `${verb} ${resource}${sub}.${group}`;
 }
 
 test('the Role grants what the operator asks the API server for, and nothing more', async () => {

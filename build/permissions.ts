@@ -17,8 +17,24 @@ export const PERMISSIONS: readonly Permission[] = [
     verbs: ['create', 'get', 'list', 'patch', 'watch'],
     why: 'One Job per message; what is known of the message stands on it.',
   },
-  { group: '', resource: 'pods', verbs: ['list', 'watch'], why: 'How a task ended stands on its pod.' },
-  { group: '', resource: 'events', verbs: ['create'], why: 'What kubectl describe job shows.' },
+  {
+    group: '',
+    resource: 'pods',
+    verbs: ['delete', 'list', 'watch'],
+    why: 'How a task ended stands on its pod; one that does not start is deleted, which uses up an attempt.',
+  },
+  {
+    group: '',
+    resource: 'pods/eviction',
+    verbs: ['create'],
+    why: 'One that does not start for a passing reason is evicted, which uses up none.',
+  },
+  {
+    group: '',
+    resource: 'events',
+    verbs: ['create', 'list'],
+    why: 'What kubectl describe job shows; why Kubernetes makes no pod is said there alone.',
+  },
 ];
 
 /** The permissions as the rules of a Role, in YAML. */

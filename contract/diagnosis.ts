@@ -10,16 +10,17 @@ export const HINTS = {
   ImagePull: 'The image could not be pulled: check its name and tag, and runner.imagePullSecrets.',
   InvalidImage: 'The image reference is not valid: correct image of its type.',
   ContainerConfig:
-    'The container could not be made: check that the Secrets and ConfigMaps it names exist, and that its image need not run as root.',
+    'The container could not be made: check that the Secrets, ConfigMaps, volumes and service account it names exist; an image that must run as root needs security: baseline in its task type.',
   Unschedulable: 'No node had room: add nodes, or lower resources of its type.',
   QuotaExceeded: "The namespace's quota is used up: raise it, or lower limits.maxRunning.",
   Evicted: 'The node ran short and put the pod out: set resources.ephemeralStorage, or use larger nodes.',
   NodeLost: "The pod's node went away: look at the nodes' health.",
-  InvalidSpec: "The API server refuses the Job as rendered: correct the task type's settings.",
+  InvalidSpec: "The API server refuses the Job or its pod as rendered: correct the task type's settings.",
   Malformed: 'The message is not a task: correct the producer. The original text is in the poison queue.',
   UnknownTaskType: 'No task type of that name is configured: add it under taskTypes, or name a type default.',
   RedeliveredTooOften:
     "The message was received again and again without becoming a Job: it may be what ends the operator. Look at the operator's log before putting it back.",
+  Cancelled: 'Somebody cancelled the task: nothing to do.',
   BackendError: 'The engine that runs tasks reported an error: see the message.',
 } as const;
 

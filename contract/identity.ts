@@ -47,8 +47,18 @@ export const ANNOTATION = {
   webhookMode: 'slipway.dev/webhook-mode',
   webhookState: 'slipway.dev/webhook-state',
   configHash: 'slipway.dev/config-hash',
-  /** What keeps the task's pod from starting, while it can be seen. */
+  /** `restricted` or `baseline`: what the task type asked for. */
+  security: 'slipway.dev/security',
+  /** Seconds that a pod with a node may take until its first container runs. */
+  startTimeout: 'slipway.dev/start-timeout',
+  /** Seconds that the Job may wait for a node, or for a quota. */
+  unschedulableTimeout: 'slipway.dev/unschedulable-timeout',
+  /** What keeps the task's pod from starting, while it can be seen; on a Job that the operator has ended, why. */
   diagnosis: 'slipway.dev/diagnosis',
+  /** Attempts whose pods the operator deleted because they did not start: their evidence goes with them. */
+  attempts: 'slipway.dev/attempts',
+  /** Set by whoever wants the task cancelled; its value is the reason. */
+  cancel: 'slipway.dev/cancel',
   outcome: 'slipway.dev/outcome',
   poisoned: 'slipway.dev/poisoned',
   settled: 'slipway.dev/settled',

@@ -95,6 +95,11 @@ export function rawTaskId(value: unknown): string {
   return typeof id === 'string' ? id : '';
 }
 
+/** `webhook_url` as far as it can be read from a decoded message, and is one. */
+export function rawWebhookUrl(value: unknown): string | undefined {
+  return readable(webhookUrl, value, 'webhook_url');
+}
+
 /** Judges the fields of a decoded message. All problems are reported, the first one first. */
 export function validateTask(decoded: DecodedMessage): Validation {
   const problems = structureProblems(decoded.text);
@@ -113,7 +118,7 @@ export function validateTask(decoded: DecodedMessage): Validation {
     kind: 'invalid',
     problems: [first ?? { field: 'message', message: 'is invalid' }, ...rest],
     taskId: readable(name, decoded.value, 'task_id'),
-    webhookUrl: readable(webhookUrl, decoded.value, 'webhook_url'),
+    webhookUrl: rawWebhookUrl(decoded.value),
   };
 }
 

@@ -13,6 +13,8 @@ export const webhookBodySchema = z.object({
   client_id: z.string(),
   status: z.enum(['completed', 'failed', 'cancelled']),
   result: z.unknown().optional(),
+  /** Where the result lies, in place of one that is too large to be sent. */
+  result_url: z.string().optional(),
   error: z.object({ code: z.string(), message: z.string(), hint: z.string().optional() }).optional(),
   /** ISO 8601; null when the task never started. */
   started_at: z.string().nullable(),
@@ -24,6 +26,9 @@ export const webhookBodySchema = z.object({
 export type WebhookBody = z.infer<typeof webhookBodySchema>;
 /** How a task ended, as a webhook tells it. */
 export type WebhookStatus = WebhookBody['status'];
+
+/** Bytes of JSON up to which a result is sent itself; of a larger one `result_url` says where it lies. */
+export const MAX_RESULT_BYTES = 8 * 1024 * 1024;
 
 /** The bytes to post. In format `result` a task without a result (a failure) is told by the whole body: there is nothing else to tell. */
 export function formatWebhook(body: WebhookBody, format: WebhookFormat): string {

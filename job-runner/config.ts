@@ -5,7 +5,7 @@ import { WEBHOOK_FORMATS, type WebhookFormat, webhookIdBase } from '../contract/
 import { Secret } from '../lib/secret.ts';
 import { storageAccess } from '../queue/access.ts';
 import { allowEntryProblem } from '../webhook/allow-list.ts';
-import { signingSecretProblem } from '../webhook/signature.ts';
+import { signingSecretProblem, signingSecrets } from '../webhook/signature.ts';
 
 /** What handlers may need. */
 export interface RunnerSettings {
@@ -100,7 +100,7 @@ const environmentSchema = z.object({
   [RUNNER_ENV.webhookSecret]: z
     .string()
     .default('')
-    .transform((text) => splitList(text).map((entry) => new Secret(entry)))
+    .transform(signingSecrets)
     .superRefine((secrets, context) => {
       const problem = secrets.map(signingSecretProblem).find((found) => found !== undefined);
       if (problem !== undefined) context.addIssue(problem);

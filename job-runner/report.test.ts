@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { formatReport, MAX_REPORT_BYTES, type RunnerReport } from '../contract/runner-abi.ts';
+import { MAX_RESULT_BYTES } from '../contract/webhook.ts';
 import { systemClock } from '../lib/clock.ts';
 import { createLog } from '../lib/log.ts';
 import { startWebhookSink, type WebhookSink } from '../testing/webhook-sink.ts';
@@ -41,6 +42,35 @@ function harness(path: string, changes: Partial<EndedTask> = {}, toolChanges: Pa
   };
   return { task, tools, reports, waits };
 }
+
+describe('a result too large to send', () => {
+  const large = completed('x'.repeat(MAX_RESULT_BYTES));
+  const url = 'https://account.blob.example/results/acme/t1.report.json';
+
+  test('is sent as the place where it lies', async () => {
+    const { task, tools } = harness('/too-large', { ending: large }, { keepResult: async () => url });
+    await report(task, tools);
+    const [received] = await sink.waitFor('/too-large');
+    const body = JSON.parse(received?.body ?? '');
+    expect([body.result, body.result_url, body.status]).toEqual([undefined, url, 'completed']);
+  });
+
+  test('is sent itself when there is no place for it: nothing is lost', async () => {
+    const { task, tools } = harness('/too-large-whole', { ending: large });
+    await report(task, tools);
+    const [received] = await sink.waitFor('/too-large-whole');
+    expect(JSON.parse(received?.body ?? '').result).toHaveLength(MAX_RESULT_BYTES);
+  });
+
+  test('one that is not is sent itself, wherever it lies besides', async () => {
+    const ending = completed('x'.repeat(5000));
+    const { task, tools } = harness('/not-large', { ending }, { keepResult: async () => url });
+    await report(task, tools);
+    const [received] = await sink.waitFor('/not-large');
+    expect(JSON.parse(received?.body ?? '')).toMatchObject({ result: 'x'.repeat(5000) });
+    expect(received?.body).not.toContain('result_url');
+  });
+});
 
 describe('isOurs', () => {
   const url = 'https://example.com/';

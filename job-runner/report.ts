@@ -1,7 +1,13 @@
 /** Tells how a task ended: by the termination message, and by webhook when it is the runner's to send. */
 import { diagnose } from '../contract/diagnosis.ts';
 import { formatReport, PERMANENT_EXITS, parseReport, type RunnerReport } from '../contract/runner-abi.ts';
-import { formatWebhook, type WebhookBody, type WebhookFormat, webhookId } from '../contract/webhook.ts';
+import {
+  formatWebhook,
+  MAX_RESULT_BYTES,
+  type WebhookBody,
+  type WebhookFormat,
+  webhookId,
+} from '../contract/webhook.ts';
 import { type Clock, iso } from '../lib/clock.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
@@ -62,7 +68,7 @@ export async function report(task: EndedTask, tools: ReportTools): Promise<void>
   const sends = isOurs(task, tools.maxAttempts);
   const owed = await withResult(runnerReport(task, sends ? 'owed' : 'none'), tools, budget);
   tools.writeReport(owed);
-  if (sends && (await send(task, tools, budget))) tools.writeReport({ ...owed, webhook: 'delivered' });
+  if (sends && (await send(task, owed.resultUrl, tools, budget))) tools.writeReport({ ...owed, webhook: 'delivered' });
 }
 
 /**
@@ -97,9 +103,14 @@ async function withResult(whole: RunnerReport, tools: ReportTools, signal: Abort
   return whole;
 }
 
-async function send(task: EndedTask, tools: ReportTools, budget: AbortSignal): Promise<boolean> {
+async function send(
+  task: EndedTask,
+  resultUrl: string | undefined,
+  tools: ReportTools,
+  budget: AbortSignal,
+): Promise<boolean> {
   const { clock, log, stopping, webhook } = tools;
-  const body = webhookBody(task);
+  const body = webhookBody(task, resultUrl);
   const request = {
     url: task.webhookUrl ?? '',
     id: webhookId(webhook.idBase, body.status),
@@ -127,22 +138,25 @@ async function send(task: EndedTask, tools: ReportTools, budget: AbortSignal): P
   return false;
 }
 
-function webhookBody(task: EndedTask): WebhookBody {
+function webhookBody(task: EndedTask, resultUrl: string | undefined): WebhookBody {
   const { ending, startedAt, finishedAt } = task;
   return {
     task_id: task.taskId,
     task_type: task.taskType,
     client_id: task.clientId,
     status: ending.kind,
-    ...(ending.kind === 'failed'
-      ? { error: errorOf(ending) }
-      : ending.result === undefined
-        ? {}
-        : { result: ending.result }),
+    ...(ending.kind === 'failed' ? { error: errorOf(ending) } : resultOf(ending.result, resultUrl)),
     started_at: iso(startedAt),
     finished_at: iso(finishedAt),
     duration_ms: Math.max(0, Math.round(finishedAt - startedAt)),
   };
+}
+
+/** The same as the operator sends, should it have to: beyond a size the result's place, where it has one. */
+function resultOf(result: unknown, resultUrl: string | undefined): Pick<WebhookBody, 'result' | 'result_url'> {
+  if (result === undefined) return {};
+  const isTooLarge = resultUrl !== undefined && Buffer.byteLength(JSON.stringify(result)) > MAX_RESULT_BYTES;
+  return isTooLarge ? { result_url: resultUrl } : { result };
 }
 
 function errorOf(ending: Extract<Ending, { kind: 'failed' }>): NonNullable<WebhookBody['error']> {

@@ -192,6 +192,12 @@ const taskTypeSchema = z.strictObject({
     .describe('Service account of the pod. Its token is not mounted unless podTemplate says so.'),
   nodeSelector: z.record(z.string(), z.string()).optional().describe('Labels of the nodes that may run the task.'),
   tolerations: z.array(z.record(z.string(), z.unknown())).optional().describe('Tolerations of the pod.'),
+  security: z
+    .enum(['restricted', 'baseline'])
+    .default('restricted')
+    .describe(
+      "Pod Security level of the pod. restricted: user 65532, no capabilities, and for Slipway's runner a read-only root file system. baseline: the image's own user, root included; the namespace must allow it.",
+    ),
   webhook: z
     .enum(['auto', 'operator', 'task'])
     .default('auto')
@@ -268,6 +274,12 @@ export const configSchema = z.strictObject({
       renewSeconds: seconds(5, 604_800)
         .default(600)
         .describe('Lease after each renewal; renewed when a third of it is left.'),
+      shared: z
+        .boolean()
+        .default(false)
+        .describe(
+          "Another consumer takes from the same queues (the old worker, during a migration). The message is then hidden until the Job's deadline, before the Job is made, so that a crash of the operator hands no running task to the other.",
+        ),
     })
     .prefault({})
     .describe('How long a received message stays invisible to others.'),
@@ -314,7 +326,17 @@ export const configSchema = z.strictObject({
           'Hosts and CIDRs of private addresses that webhooks may go to, such as an in-cluster backend. Public addresses need no entry.',
         ),
       timeoutSeconds: seconds(1, 60).default(20).describe('Longest time one delivery may take.'),
-      signingSecret: secretKey.optional().describe('Secret that signs webhooks (Standard Webhooks, whsec_…).'),
+      signingSecret: secretKey
+        .optional()
+        .describe(
+          'Secret that signs webhooks (Standard Webhooks, whsec_…). Several, separated by blanks, while one is replaced by the next: each signs.',
+        ),
+      sendCancelled: z
+        .boolean()
+        .default(false)
+        .describe(
+          'Report a cancelled task as cancelled. Otherwise as failed with code Cancelled: a backend that was written before does not know the word.',
+        ),
     })
     .prefault({})
     .describe('Reports to the backend.'),

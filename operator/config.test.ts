@@ -301,7 +301,7 @@ describe('I9: a secret is not printed', () => {
     };
     const config = parseConfig(file(), env);
     const printed = `${inspect(config, { depth: null })}${JSON.stringify(config)}`;
-    expect(config.webhookSecret?.reveal()).toContain('c2VjcmV0');
+    expect(config.webhookSecrets.map((secret) => secret.reveal()).join()).toContain('c2VjcmV0');
     expect(printed).not.toContain(secret);
     expect(printed).not.toContain('c2VjcmV0');
   });
@@ -316,7 +316,7 @@ describe('an accepted configuration', () => {
       instance: 'slipway',
       httpPort: 8080,
       podName: undefined,
-      webhookSecret: undefined,
+      webhookSecrets: [],
       storage: { account: 'devstoreaccount1' },
     });
     expect(policyFor(config, 'echo')).toMatchObject({
@@ -366,6 +366,18 @@ describe('an accepted configuration', () => {
     expect(policyFor(config, 'echo')?.type).toBe('echo');
     expect(policyFor(config, 'anything')?.type).toBe('default');
     expect(policyFor(parseConfig(file(), ENV), 'constructor')).toBeUndefined();
+  });
+
+  test('signing secrets stand side by side while one is replaced by the next', () => {
+    const [old, fresh] = [`whsec_${'b2xk'.repeat(8)}`, `whsec_${'bmV3'.repeat(8)}`];
+    const secretsOf = (text: string) =>
+      parseConfig(file(), { ...ENV, SLIPWAY_WEBHOOK_SECRET: text }).webhookSecrets.map((secret) => secret.reveal());
+    expect(secretsOf(`${fresh} ${old}\n`)).toEqual([fresh, old]);
+    expect(secretsOf(`${fresh},${old}`)).toEqual([fresh, old]);
+    expect(secretsOf(fresh)).toEqual([fresh]);
+    expect(problemsOf(file(), { ...ENV, SLIPWAY_WEBHOOK_SECRET: `${fresh} hunter2` })).toEqual([
+      expect.stringContaining('SLIPWAY_WEBHOOK_SECRET (value not shown): is no signing secret'),
+    ]);
   });
 
   test('the installation is the same for any way into the account, and another for another account, namespace or suffix', () => {

@@ -4,9 +4,9 @@ import { readFile } from 'node:fs/promises';
 import { parseDocument } from 'yaml';
 import { clientOf, installationId } from '../contract/identity.ts';
 import { messageOf } from '../lib/errors.ts';
-import { Secret } from '../lib/secret.ts';
+import type { Secret } from '../lib/secret.ts';
 import { type StorageAccess, storageAccess } from '../queue/access.ts';
-import { signingSecretProblem } from '../webhook/signature.ts';
+import { signingSecretProblem, signingSecrets } from '../webhook/signature.ts';
 import { describeIssues } from './config-problem.ts';
 import { configSchema, type FileConfig, type QueueConfig, type TaskTypeConfig } from './config-schema.ts';
 
@@ -45,7 +45,8 @@ export interface Config {
   readonly instance: string;
   readonly installation: string;
   readonly podName: string | undefined;
-  readonly webhookSecret: Secret | undefined;
+  /** What signs webhooks; several while they are rotated, none for unsigned ones. */
+  readonly webhookSecrets: readonly Secret[];
   readonly httpPort: number;
   /** Short hash of the file, written on each Job that was made under it. */
   readonly hash: string;
@@ -125,7 +126,7 @@ function firstLine(message: string): string {
   return (message.split('\n')[0] ?? '').replace(/:$/, '');
 }
 
-type Environment = Pick<Config, 'storage' | 'namespace' | 'instance' | 'podName' | 'webhookSecret' | 'httpPort'>;
+type Environment = Pick<Config, 'storage' | 'namespace' | 'instance' | 'podName' | 'webhookSecrets' | 'httpPort'>;
 
 function judgeEnvironment(env: NodeJS.ProcessEnv): Judged<Environment> {
   const problems: string[] = [];
@@ -140,8 +141,8 @@ function judgeEnvironment(env: NodeJS.ProcessEnv): Judged<Environment> {
     problems.push(
       `SLIPWAY_NAMESPACE${namespace === '' ? ' is not set' : ` = "${namespace}"`}: must be the namespace that Jobs are created in. Set it from metadata.namespace`,
     );
-  const secret = env['SLIPWAY_WEBHOOK_SECRET'] ? new Secret(env['SLIPWAY_WEBHOOK_SECRET']) : undefined;
-  const fault = secret === undefined ? undefined : signingSecretProblem(secret);
+  const secrets = signingSecrets(env['SLIPWAY_WEBHOOK_SECRET']);
+  const fault = secrets.map(signingSecretProblem).find((problem) => problem !== undefined);
   if (fault !== undefined) problems.push(`SLIPWAY_WEBHOOK_SECRET (value not shown): ${fault}`);
   if (storage.kind === 'invalid' || problems.length > 0) return wrong(...problems);
   return {
@@ -150,7 +151,7 @@ function judgeEnvironment(env: NodeJS.ProcessEnv): Judged<Environment> {
       namespace,
       instance: env['SLIPWAY_INSTANCE'] || 'slipway',
       podName: env['SLIPWAY_POD_NAME'] || undefined,
-      webhookSecret: secret,
+      webhookSecrets: secrets,
       httpPort,
     },
   };

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ANNOTATION, LABEL } from '../contract/identity.ts';
 import { parseEnvelope } from '../contract/poison.ts';
 import { type ErrorKind, ServiceError } from '../lib/errors.ts';
+import { WEBHOOK_URL } from '../testing/jobs.ts';
 import { task, World } from '../testing/rig.ts';
 import { settled } from '../testing/virtual-clock.ts';
 
@@ -54,7 +55,7 @@ describe('a message without a Job', () => {
 
   test('is put back when its type is paused, for five minutes', async () => {
     await using at = await setUp();
-    at.life.types.pause('echo', 'the server refuses it');
+    at.life.types.refuse('echo', 'the server refuses it');
     await at.life.deliverNext();
     expect(at.world.effects).toEqual([`renew ${QUEUE} ${at.id} 300`]);
     expect(await at.world.jobs()).toEqual([]);
@@ -70,7 +71,7 @@ describe('a Job that the server refuses as invalid', () => {
       if (method === 'create') throw refused('invalid');
     };
     await at.life.deliverNext();
-    expect(at.life.types.pausedBecause('echo')).toBe('refused as invalid');
+    expect(at.life.types.pausedBecause('echo')).toBe('the API server refuses its Job: refused as invalid');
     expect(at.poison()).toEqual([]);
     expect(at.world.effects).toEqual([`renew ${QUEUE} ${at.id} 300`]);
     expect(at.life.slots.available()).toBe(20);
@@ -182,7 +183,7 @@ describe('a message that comes again', () => {
     await using at = await setUp({ message: task('t-1', { runMs: 3_600_000 }) });
     await at.life.deliverNext();
     await at.world.clock.advance(60_000);
-    at.life.types.pause('echo', 'refused');
+    at.life.types.refuse('echo', 'refused');
     const config = { ...at.life.tools.config, policies: new Map() };
     Object.assign(at.life.tools, { config });
     await at.life.deliverNext();
@@ -315,6 +316,153 @@ describe('a message that can be no task', () => {
     }
     await fine.life.deliverNext();
     expect(await fine.world.jobs()).toHaveLength(1);
+  });
+});
+
+/** Receives the queue's first message so many times without a Job coming of it. */
+async function comeBack({ world }: { readonly world: World }, times: number): Promise<void> {
+  for (let done = 0; done < times; done++) {
+    await world.queues.receive(QUEUE, 32, 1);
+    await world.clock.advance(1000);
+  }
+}
+
+describe('a message that came suspiciously often without becoming a Job', () => {
+  test('I7: over 20 times: what the server refuses for good is then the fault of the message, not of its type', async () => {
+    await using at = await setUp();
+    at.world.before = ({ method }) => {
+      if (method === 'create') throw refused('invalid');
+    };
+    await comeBack(at, 20);
+    await at.life.deliverNext();
+    expect(at.poison()).toMatchObject([
+      { diagnosis: { category: 'InvalidSpec' }, reason: 'InvalidSpec: refused as invalid' },
+    ]);
+    expect(at.life.types.paused.size).toBe(0);
+  });
+
+  test.each<ErrorKind>(['forbidden', 'throttled', 'unavailable', 'unknown'])(
+    'I7: over 20 times: an answer that may pass (%s) poisons nothing',
+    async (kind) => {
+      await using at = await setUp();
+      let broken = true;
+      at.world.before = ({ method }) => {
+        if (method === 'create' && broken) throw refused(kind);
+      };
+      await comeBack(at, 20);
+      const delivery = at.life.deliverNext();
+      await at.world.clock.advance(600_000);
+      expect([at.poison(), at.message()?.dequeueCount]).toEqual([[], 21]);
+      broken = false;
+      await at.world.clock.advance(30_000);
+      await delivery;
+      expect(await at.world.jobs()).toHaveLength(1);
+    },
+  );
+
+  test('I7: is handled alone: nobody is with it when it may end the operator, and the others go on after it', async () => {
+    await using at = await setUp();
+    await comeBack(at, 20);
+    const inHand = new Set<string>();
+    const together: string[][] = [];
+    at.world.before = async ({ method, job }) => {
+      if (method !== 'create') return;
+      inHand.add(job);
+      together.push([...inHand]);
+      await at.world.clock.sleep(1000, new AbortController().signal);
+      inHand.delete(job);
+    };
+    for (const id of ['t-2', 't-3']) at.world.queues.send(QUEUE, task(id));
+    const deliveries = [1, 2, 3].map(() => at.life.deliverNext());
+    await at.world.clock.advance(10_000);
+    await Promise.all(deliveries);
+    const jobs = await at.world.jobs();
+    const suspect = jobs.find((job) => job.annotations[ANNOTATION.dequeueCount] === '21')?.name ?? '';
+    expect(jobs).toHaveLength(3);
+    expect(together.filter((names) => names.includes(suspect))).toEqual([[suspect]]);
+  });
+
+  test('I7: over 25 times it is poisoned before anything of it is looked at, but its webhook', async () => {
+    await using at = await setUp({
+      message: { ...task('t-1', {}, { webhook_url: WEBHOOK_URL }), extra: { a: 1 }, task_id: 7 },
+    });
+    await comeBack(at, 25);
+    await at.life.deliverNext();
+    expect(at.poison()).toMatchObject([{ diagnosis: { category: 'RedeliveredTooOften' } }]);
+    expect(at.world.webhooks).toMatchObject([{ url: WEBHOOK_URL }]);
+  });
+
+  test('I7: one whose Job is there and was only not seen is given to it, not poisoned', async () => {
+    await using at = await setUp({ message: task('t-1', { runMs: 3_600_000 }) });
+    await at.life.deliverNext();
+    const other = at.world.rest();
+    other.view.observe({ kind: 'listed', jobs: [], pods: [] });
+    await at.world.clock.advance(60_000);
+    await comeBack(at, 25);
+    await other.deliverNext();
+    expect([at.poison(), other.passed]).toEqual([[], ['received', 'adopted']]);
+  });
+
+  test('I7: the limit is not for a message whose type is paused', async () => {
+    await using at = await setUp();
+    at.life.types.refuse('echo', 'refused');
+    await comeBack(at, 30);
+    await at.life.deliverNext();
+    expect([at.poison(), at.message()?.dequeueCount]).toEqual([[], 31]);
+  });
+
+  test('I7: a Job that is too large for the server is the fault of its message at once', async () => {
+    await using at = await setUp();
+    at.world.before = ({ method }) => {
+      if (method === 'create') throw new ServiceError('invalid', 'RequestEntityTooLarge', 'the request is too large');
+    };
+    await at.life.deliverNext();
+    expect(at.poison()).toMatchObject([{ reason: 'InvalidSpec: the request is too large' }]);
+    expect(at.life.types.paused.size).toBe(0);
+  });
+});
+
+describe('beside another consumer (lease.shared)', () => {
+  const yaml = 'lease: { shared: true }\ntaskTypes: { echo: { attempts: 1, timeoutSeconds: 1000 } }';
+  /** Start timeout, task timeout, grace, wait for a node, and an hour for disruptions. */
+  const DEADLINE_S = 600 + 1000 + 30 + 3600 + 3600;
+
+  test('I1: the message is hidden until the Job can run no longer, before the Job is made', async () => {
+    await using at = await setUp({ yaml });
+    await at.life.deliverNext();
+    const { name } = await at.world.theJob();
+    expect(at.world.effects).toEqual([`renew ${QUEUE} ${at.id} ${DEADLINE_S}`, `create ${name}`]);
+    expect((await at.world.theJob()).annotations[ANNOTATION.popReceipt]).toBe(at.message()?.popReceipt);
+  });
+
+  test('I1: killed right after the create, the operator hands no running task to the other one', async () => {
+    await using at = await setUp({ yaml, message: task('t-1', { runMs: 999_000 }) });
+    await at.life.deliverNext();
+    at.life.kill();
+    await at.world.clock.advance(900_000);
+    expect(await at.world.queues.receive(QUEUE, 1, 60)).toEqual([]);
+  });
+
+  test('I1: a message that comes back to its running Job is hidden again for the rest of its time', async () => {
+    await using at = await setUp({ yaml, message: task('t-1', { runMs: 999_000 }) });
+    await at.life.deliverNext();
+    const { popReceipt } = at.life.leases.bound((await at.world.theJob()).name)?.state ?? { popReceipt: '' };
+    await at.world.queues.renew(QUEUE, at.id, popReceipt, 0);
+    await at.world.clock.advance(100_000);
+    at.world.newEffects();
+    await at.life.deliverNext();
+    expect(at.world.effects[0]).toBe(`renew ${QUEUE} ${at.id} ${DEADLINE_S - 100}`);
+    expect((await at.world.theJob()).annotations[ANNOTATION.popReceipt]).toBe(at.message()?.popReceipt);
+  });
+
+  test('I1: no Job is made of a message that the other one has by now', async () => {
+    await using at = await setUp({ yaml });
+    at.world.queues.before = async ({ operation }) => {
+      if (operation === 'renew') throw refused('lease-lost');
+    };
+    await at.life.deliverNext();
+    expect(await at.world.jobs()).toEqual([]);
+    expect(at.life.slots.available()).toBe(20);
   });
 });
 

@@ -5,6 +5,7 @@ import {
   decodeMessage,
   rawTaskId,
   rawTaskType,
+  rawWebhookUrl,
   type Task,
   validateTask,
 } from '../contract/message.ts';
@@ -14,11 +15,18 @@ import type { Lease } from '../queue/lease.ts';
 import type { ReceivedMessage } from '../queue/service.ts';
 import type { Slot } from './admission/slots.ts';
 import { type Config, policyFor, type Source, type TaskPolicy } from './config.ts';
-import { deliveryAnnotations, type ManifestContext, manifest, type TaskInHand } from './jobs/manifest.ts';
+import type { Gate } from './gate.ts';
+import {
+  deliveryAnnotations,
+  jobDeadlineSeconds,
+  type ManifestContext,
+  manifest,
+  type TaskInHand,
+} from './jobs/manifest.ts';
 import type { JobRecord } from './jobs/records.ts';
 import type { JobStore } from './jobs/store.ts';
 import type { JobsView } from './jobs/view.ts';
-import type { Leases } from './leases.ts';
+import { type Leases, leaseSeconds } from './leases.ts';
 import { type Rejection, type RejectProgress, type RejectTools, reject } from './reject.ts';
 import type { TaskTypes } from './task-types.ts';
 
@@ -30,10 +38,19 @@ export interface DeliverTools extends RejectTools {
   readonly view: JobsView;
   readonly leases: Leases;
   readonly types: TaskTypes;
+  readonly gate: Gate;
 }
 
-/** A message received more often than this without becoming a Job may be what ends the operator; it is poisoned unhandled. */
+/**
+ * A message received more often than this without becoming a Job may be what ends the operator, so it is handled alone; and an answer of
+ * the API server that is final is final for it, not only for its type.
+ */
+const SUSPECT_DELIVERIES = 20;
+/** One received more often than this is poisoned unhandled. */
 const MAX_DELIVERIES = 25;
+const GATE_NAP_MS = 100;
+/** A lease that reaches this near the deadline was made for it by an earlier try. */
+const SHARED_SLACK_MS = 600_000;
 /** Seconds for which a message that cannot be handled now is put back. */
 const PUT_BACK_S = 300;
 
@@ -84,7 +101,9 @@ export async function deliver(
       { account: tools.config.storage.account, queue: source.queue, messageId: message.id },
       rawTaskType(decoded.value),
     );
-    await place(tools, { source, message, decoded, name, lease, slot, rejected: {} }, signal);
+    const delivery = { source, message, decoded, name, lease, slot, rejected: {} };
+    using _asking = tools.gate.asking(delivery);
+    await place(tools, delivery, signal);
   } finally {
     // By now a Job that came of it is in the view, and counts there.
     slot.free();
@@ -98,20 +117,23 @@ export async function deliver(
 async function place(tools: DeliverTools, delivery: Delivery, signal: AbortSignal): Promise<void> {
   const { name, lease } = delivery;
   let readDirectly = false;
-  for (let failures = 1; ; failures++) {
+  for (let failures = 1; ; ) {
+    let gateIsClosed = false;
     try {
       const existing = readDirectly ? (await tools.store.get(name, signal))?.record : tools.view.job(name);
       readDirectly = false;
       if (existing !== undefined && !existing.deleting) {
         if (await adopt(tools, delivery, existing, signal)) return;
       } else if (existing === undefined && tools.view.pods(name).length === 0) {
-        return await judge(tools, delivery, signal);
+        using passing = tools.gate.enter(delivery, delivery.message.dequeueCount > SUSPECT_DELIVERIES);
+        if (passing !== undefined) return await judge(tools, delivery, signal);
+        gateIsClosed = true;
       }
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
       tools.metrics.deliveryErrors.inc({ queue: lease.queue, kind: error.kind });
       readDirectly = error.kind === 'conflict';
-      if (readDirectly && failures === 1) continue;
+      if (readDirectly && failures++ === 1) continue;
       if (failures === 1 || failures % 10 === 0)
         tools.log.warn(
           { job: name, queue: lease.queue, failures, err: error },
@@ -119,7 +141,7 @@ async function place(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
         );
     }
     // A Job being deleted, or an answer that may change: the message stays ours meanwhile, so that its dequeue count stays meaningful.
-    await tools.clock.sleep(backoff(failures, 250, 15_000, tools.clock), signal);
+    await tools.clock.sleep(gateIsClosed ? GATE_NAP_MS : backoff(failures++, 250, 15_000, tools.clock), signal);
     if (signal.aborted) return lease.release(0);
     if (lease.renewAt <= tools.clock.now() && !(await lease.renew(tools.config.file.lease.firstSeconds, signal)))
       return;
@@ -128,9 +150,12 @@ async function place(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
 
 /** Judges a message that has no Job, and starts it. */
 async function judge(tools: DeliverTools, delivery: Delivery, signal: AbortSignal): Promise<void> {
-  const { source, message, decoded, lease } = delivery;
-  const refuse = (rest: Pick<Rejection, 'category' | 'reason'> & Partial<Rejection>) =>
-    reject(
+  const { source, message, decoded, name, lease } = delivery;
+  const refuse = async (rest: Pick<Rejection, 'category' | 'reason'> & Partial<Rejection>) => {
+    // One that came before may have a Job that was not seen yet; then it is not to be judged.
+    if (message.dequeueCount > 1 && (await tools.store.get(name, signal)) !== undefined)
+      throw new ServiceError('conflict', 'AlreadyExists', `the Job ${name} is there, though it was not seen yet`);
+    await reject(
       tools,
       {
         ...rejection(source, message),
@@ -143,13 +168,23 @@ async function judge(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
       signal,
       delivery.rejected,
     );
+  };
+  const policy = policyFor(tools.config, rawTaskType(decoded.value));
+  if (policy !== undefined && tools.types.pausedBecause(policy.type) !== undefined)
+    return lease.release(PUT_BACK_S, signal);
+  if (message.dequeueCount > MAX_DELIVERIES) {
+    return refuse({
+      category: 'RedeliveredTooOften',
+      reason: `message was received ${message.dequeueCount} times without becoming a Job`,
+      webhookUrl: rawWebhookUrl(decoded.value),
+    });
+  }
   const verdict = validateTask(decoded);
   if (verdict.kind === 'invalid') {
     const reason = verdict.problems.map(({ field, message: fault }) => `${field} ${fault}`).join('; ');
     return refuse({ category: 'Malformed', reason, taskId: verdict.taskId ?? '', webhookUrl: verdict.webhookUrl });
   }
   const { task } = verdict;
-  const policy = policyFor(tools.config, task.taskType);
   if (policy === undefined) {
     return refuse({
       category: 'UnknownTaskType',
@@ -157,25 +192,28 @@ async function judge(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
       webhookUrl: task.webhookUrl,
     });
   }
-  if (tools.types.pausedBecause(policy.type) !== undefined) return lease.release(PUT_BACK_S, signal);
-  if (message.dequeueCount > MAX_DELIVERIES) {
-    return refuse({
-      category: 'RedeliveredTooOften',
-      reason: `message was received ${message.dequeueCount} times without becoming a Job`,
-      webhookUrl: task.webhookUrl,
-    });
-  }
-  return launch(tools, delivery, task, policy, signal);
+  const refusal = await launch(tools, delivery, task, policy, signal);
+  if (refusal === undefined) return;
+  if (refusal.code === 'RequestEntityTooLarge' || message.dequeueCount > SUSPECT_DELIVERIES)
+    return refuse({ category: 'InvalidSpec', reason: messageOf(refusal), webhookUrl: task.webhookUrl });
+  tools.types.refuse(policy.type, messageOf(refusal));
+  return lease.release(PUT_BACK_S, signal);
 }
 
+/**
+ * Makes the Job.
+ *
+ * @returns the API server's refusal, if it will never take this Job
+ */
 async function launch(
   tools: DeliverTools,
   delivery: Delivery,
   task: Task,
   policy: TaskPolicy,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<ServiceError | undefined> {
   const { source, message, decoded, name, lease, slot } = delivery;
+  if (tools.config.file.lease.shared && !(await hideUntilDeadline(tools, lease, policy, signal))) return undefined;
   const inHand: TaskInHand = {
     account: tools.config.storage.account,
     queue: source.queue,
@@ -194,8 +232,7 @@ async function launch(
     tools.view.learn(job);
   } catch (error) {
     if (!isKind(error, 'invalid')) throw error;
-    tools.types.pause(policy.type, messageOf(error));
-    return lease.release(PUT_BACK_S, signal);
+    return error;
   }
   await tools.checkpoint('created', name);
   tools.metrics.created.inc({ client: source.client, type: policy.type });
@@ -208,6 +245,23 @@ async function launch(
     { job: name, client: source.client, taskId: task.taskId, type: task.taskType, deliveries: message.dequeueCount },
     'the Job was created',
   );
+  return undefined;
+}
+
+/**
+ * Beside another consumer: hides the message for as long as its Job can take. Before the Job is made, since a crash right after would else
+ * hand a running task to the other one.
+ *
+ * @returns false when the lease is lost
+ */
+async function hideUntilDeadline(
+  tools: DeliverTools,
+  lease: Lease,
+  policy: TaskPolicy,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const until = tools.clock.now() + jobDeadlineSeconds(policy) * 1000;
+  return lease.state.until >= until - SHARED_SLACK_MS || lease.renew(jobDeadlineSeconds(policy), signal);
 }
 
 /**
@@ -231,6 +285,8 @@ async function adopt(tools: DeliverTools, delivery: Delivery, job: JobRecord, si
     tools.log.info({ job: job.name, queue: source.queue }, 'a message of a settled task came again and was deleted');
     return true;
   }
+  if (tools.config.file.lease.shared && job.end === undefined)
+    await lease.renew(leaseSeconds(job, tools.config.file.lease, tools.clock.now()), signal);
   try {
     const patched = await tools.store.patch(
       job.name,

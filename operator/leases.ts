@@ -3,7 +3,21 @@ import { ANNOTATION } from '../contract/identity.ts';
 import { type Clock, fromIso } from '../lib/clock.ts';
 import { Lease } from '../queue/lease.ts';
 import type { QueueService, ReceivedMessage } from '../queue/service.ts';
+import type { FileConfig } from './config-schema.ts';
 import type { JobRecord } from './jobs/records.ts';
+
+/**
+ * Seconds from now for which a Job's message is hidden at a renewal. Beside another consumer: until the Job can run no longer, so that a
+ * crash of the operator hands no running task to the other.
+ */
+export function leaseSeconds(job: JobRecord, settings: FileConfig['lease'], now: number): number {
+  if (!settings.shared || job.deadlineSeconds === undefined) return settings.renewSeconds;
+  const endsAt = (job.startedAt ?? now) + job.deadlineSeconds * 1000;
+  return Math.min(LONGEST_LEASE_S, Math.max(settings.renewSeconds, Math.ceil((endsAt - now) / 1000)));
+}
+
+/** The service hides no message for longer. */
+const LONGEST_LEASE_S = 604_800;
 
 export class Leases {
   readonly #service: QueueService;

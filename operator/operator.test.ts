@@ -102,7 +102,7 @@ describe('the operator', () => {
     await using at = await setUp({ store: { dryRun } });
     const { status, text } = await at.get('/readyz');
     expect(status).toBe(503);
-    expect(text).toContain('paused: echo: spec.template: wrong');
+    expect(text).toContain('paused: echo: the API server refuses its Job: spec.template: wrong');
   });
 
   test('answers what it has, and tells what there is for the rest', async () => {

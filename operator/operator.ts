@@ -5,6 +5,7 @@
  *      ▲           └▶ reject (poison)                                  └▶ renew the lease
  *      └── slots: what may run less what is seen running
  */
+import { ANNOTATION } from '../contract/identity.ts';
 import type { Clock } from '../lib/clock.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
@@ -13,6 +14,7 @@ import { type Slot, Slots, takesSlot } from './admission/slots.ts';
 import { type Checkpoint, noCheckpoint } from './checkpoint.ts';
 import type { Config, Source } from './config.ts';
 import { type DeliverTools, deliver } from './deliver.ts';
+import { Gate } from './gate.ts';
 import { type Check, Health } from './health.ts';
 import { serveHttp } from './http.ts';
 import type { JobStore } from './jobs/store.ts';
@@ -22,6 +24,7 @@ import { createMetrics } from './metrics.ts';
 import { receiveFrom } from './receive.ts';
 import { type ReconcileTools, reconcile, writeReceipt } from './reconcile.ts';
 import { createSendWebhook } from './send-webhook.ts';
+import { OwedWebhooks } from './settle/owed-webhooks.ts';
 import { createReadResult } from './settle/stored-result.ts';
 import { TaskTypes } from './task-types.ts';
 import { WorkQueue } from './work-queue.ts';
@@ -64,20 +67,16 @@ export async function runOperator(parts: OperatorParts, stopping: AbortSignal): 
     configHash: config.hash,
   };
   const types = new TaskTypes({ config, context, store, clock, log, metrics, onChecked: () => slots.freed.wake() });
-  const sendWebhook = createSendWebhook(config.file.webhook, config.webhookSecret, metrics, clock);
+  const sendWebhook = createSendWebhook(config.file.webhook, config.webhookSecrets, metrics, clock);
   const readResult = createReadResult(config.storage, clock);
-  const shared = { store, view, queues, clock, log, metrics, sendWebhook, readResult, checkpoint, leases };
-  const toReconcile: ReconcileTools = {
-    ...shared,
-    slots,
-    settings: config.file,
-    renewSeconds: config.file.lease.renewSeconds,
-  };
+  const shared = { store, view, queues, clock, log, metrics, sendWebhook, readResult, checkpoint, leases, types };
+  const owedWebhooks = new OwedWebhooks((name) => work.add(name));
+  const toReconcile: ReconcileTools = { ...shared, slots, owedWebhooks, settings: config.file };
   const toDeliver: DeliverTools = {
     ...shared,
     config,
     context,
-    types,
+    gate: new Gate(),
     account: config.storage.account,
     poisonFormat: config.file.poison.format,
   };
@@ -180,7 +179,14 @@ async function extendLeases(tools: ReconcileTools, signal: AbortSignal): Promise
   await Promise.allSettled(
     tools.leases.held().map(async ([name, lease]) => {
       const job = tools.view.job(name);
-      if (job !== undefined && !job.settled && (await lease.renew(PARTING_LEASE_S, signal)))
+      if (job === undefined || job.settled) return;
+      // Beside another consumer a lease may be longer already, for a reason.
+      const isLongEnough = lease.state.until >= tools.clock.now() + PARTING_LEASE_S * 1000;
+      if (
+        isLongEnough
+          ? job.annotations[ANNOTATION.popReceipt] !== lease.state.popReceipt
+          : await lease.renew(PARTING_LEASE_S, signal)
+      )
         await writeReceipt(tools, job, lease, signal);
     }),
   );

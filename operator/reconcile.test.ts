@@ -3,6 +3,7 @@ import { ANNOTATION } from '../contract/identity.ts';
 import { type ErrorKind, ServiceError } from '../lib/errors.ts';
 import { task, World } from '../testing/rig.ts';
 import { settled } from '../testing/virtual-clock.ts';
+import { recordedOutcome } from './jobs/outcome.ts';
 import { reconcile } from './reconcile.ts';
 
 const QUEUE = 'acme-tasks';
@@ -145,7 +146,11 @@ describe('a lease that is lost', () => {
     await at.world.clock.advance(30_000);
     at.world.newEffects();
     await at.life.reconcile();
-    expect(at.world.effects).toEqual([expect.stringMatching(/^patch .*: settled, ttl 6047\d\d$/)]);
+    expect(at.world.effects).toEqual([
+      `patch ${at.name}: outcome`,
+      expect.stringMatching(/^patch .*: settled, ttl 6047\d\d$/),
+    ]);
+    expect(recordedOutcome(await at.world.theJob())).toMatchObject({ status: 'completed', leaseLost: true });
     expect(at.message()).toBeDefined();
   });
 

@@ -1,27 +1,34 @@
 /** Looks at one Job and does what is due: keep its message's lease, or settle it. */
-import type { Diagnosis } from '../contract/diagnosis.ts';
 import { ANNOTATION } from '../contract/identity.ts';
 import { iso } from '../lib/clock.ts';
 import { isKind } from '../lib/errors.ts';
 import type { Lease } from '../queue/lease.ts';
 import type { Slots } from './admission/slots.ts';
 import { takesSlot } from './admission/slots.ts';
+import type { FileConfig } from './config-schema.ts';
+import { endJob, inquire, note, retry, useAttempt } from './intervene.ts';
 import type { JobRecord } from './jobs/records.ts';
-import type { Leases } from './leases.ts';
+import { type Leases, leaseSeconds } from './leases.ts';
 import { decide } from './settle/decide.ts';
+import type { OwedWebhooks } from './settle/owed-webhooks.ts';
 import { type SettleTools, settle } from './settle/settle.ts';
+
+/** A pod that was taken away is seen to go by the watch; should that say nothing, it is looked for again. */
+const AFTER_REMOVAL_MS = 5000;
 
 /** What looking at a Job works with. */
 export interface ReconcileTools extends SettleTools {
   readonly leases: Leases;
   readonly slots: Slots;
-  readonly renewSeconds: number;
+  readonly owedWebhooks: OwedWebhooks;
+  readonly settings: SettleTools['settings'] & Pick<FileConfig, 'lease'>;
 }
 
 /** Looks at the Job of that name; returns milliseconds until it should be looked at again. */
 export async function reconcile(tools: ReconcileTools, name: string, signal: AbortSignal): Promise<number | undefined> {
   const { view, leases, clock } = tools;
   const job = view.job(name);
+  tools.owedWebhooks.observe(name, job);
   if (job === undefined) return forget(tools, name, signal);
   if (!takesSlot(job)) tools.slots.freed.wake();
   if (job.settled) {
@@ -37,6 +44,7 @@ export async function reconcile(tools: ReconcileTools, name: string, signal: Abo
     endAgeMs: view.endAgeMs(name),
     now: clock.now(),
     viewKnown: view.state.kind === 'known',
+    surplus: tools.owedWebhooks.surplus(name),
   });
   switch (decision.kind) {
     case 'leave':
@@ -49,8 +57,19 @@ export async function reconcile(tools: ReconcileTools, name: string, signal: Abo
     case 'note':
       await note(tools, job, decision.diagnosis, signal);
       return 0;
+    case 'inquire':
+      return inquire(tools, job, signal);
+    case 'end':
+      await endJob(tools, job, decision, signal);
+      return 0;
+    case 'use-attempt':
+      await useAttempt(tools, job, decision.pod, decision.diagnosis, signal);
+      return AFTER_REMOVAL_MS;
+    case 'retry':
+      await retry(tools, job, decision.pod, decision.diagnosis, signal);
+      return AFTER_REMOVAL_MS;
     case 'settle':
-      await settle(tools, job, lease, decision.outcome, decision.steps, signal);
+      await settle(tools, job, lease, decision, signal);
       return 0;
   }
 }
@@ -63,7 +82,7 @@ async function renew(
 ): Promise<number | undefined> {
   const { metrics, log } = tools;
   try {
-    if (await lease.renew(tools.renewSeconds, signal)) {
+    if (await lease.renew(leaseSeconds(job, tools.settings.lease, tools.clock.now()), signal)) {
       metrics.renewals.inc({ result: 'renewed' });
       await writeReceipt(tools, job, lease, signal);
       return 0;
@@ -88,21 +107,6 @@ async function renew(
     about: { kind: 'Job', name: job.name, uid: job.uid },
   });
   return undefined;
-}
-
-async function note(tools: ReconcileTools, job: JobRecord, diagnosis: Diagnosis, signal: AbortSignal): Promise<void> {
-  const annotations = { [ANNOTATION.diagnosis]: JSON.stringify(diagnosis) };
-  tools.view.learn(await tools.store.patch(job.name, { annotations }, signal));
-  tools.log.warn(
-    { job: job.name, category: diagnosis.category, reason: diagnosis.message },
-    "the task's pod does not start",
-  );
-  await tools.store.notify({
-    reason: diagnosis.category,
-    message: `The task's pod does not start: ${diagnosis.message}. ${diagnosis.hint}`,
-    type: 'Warning',
-    about: { kind: 'Job', name: job.name, uid: job.uid },
-  });
 }
 
 /** Puts the lease's receipt onto the Job, where the next operator will look for it. */

@@ -183,3 +183,29 @@ test('a queue that is gone needs no copy', async () => {
   await at.life.deliverNext();
   expect(at.world.effects).toEqual(['webhook delivered']);
 });
+
+test('an Event about the operator tells the verdict, without the message: the same fault is one Event', async () => {
+  await using at = await setUp();
+  Object.assign(at.life.tools, { config: { ...at.life.tools.config, podName: 'operator-1' } });
+  at.world.answer = () => ({ kind: 'refused', detail: 'backend.example answered 410' });
+  at.world.queues.send(QUEUE, HOSTILE);
+  await at.life.deliverNext();
+  await at.life.deliverNext();
+  const about = { kind: 'Pod', name: 'operator-1' };
+  expect(at.world.store.notices).toEqual([
+    {
+      reason: 'WebhookGivenUp',
+      message: 'The webhook of a poisoned message in acme-tasks was not delivered: backend.example answered 410',
+      type: 'Warning',
+      about,
+    },
+    {
+      reason: 'Malformed',
+      message: expect.stringMatching(
+        /^A message in acme-tasks was poisoned: task_type must be a string, got a number\. The/,
+      ),
+      type: 'Warning',
+      about,
+    },
+  ]);
+});

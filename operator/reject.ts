@@ -11,11 +11,15 @@ import type { Lease } from '../queue/lease.ts';
 import { bury, type PoisonFormat } from '../queue/poison.ts';
 import type { QueueService, ReceivedMessage } from '../queue/service.ts';
 import type { Checkpoint } from './checkpoint.ts';
+import type { Config } from './config.ts';
+import type { JobStore } from './jobs/store.ts';
 import type { Metrics } from './metrics.ts';
 import type { SendWebhook } from './send-webhook.ts';
 
 /** What rejecting works with. */
 export interface RejectTools {
+  readonly config: Pick<Config, 'podName'>;
+  readonly store: Pick<JobStore, 'notify'>;
   readonly account: string;
   readonly queues: QueueService;
   readonly clock: Clock;
@@ -94,6 +98,13 @@ export async function reject(
     { queue, messageId: message.id, taskId: rejection.taskId, category, reason, webhook, message: removal },
     'the message was poisoned',
   );
+  await tell(tools, category, `A message in ${queue} was poisoned: ${reason}. ${diagnosis.hint}`);
+}
+
+/** An Event about the operator's own pod, since there is no Job. It does not name the message: the same fault is one Event, not thousands. */
+async function tell({ config, store }: RejectTools, reason: string, message: string): Promise<void> {
+  if (config.podName === undefined) return;
+  await store.notify({ reason, message, type: 'Warning', about: { kind: 'Pod', name: config.podName } });
 }
 
 async function report(
@@ -127,5 +138,6 @@ async function report(
   }
   tools.metrics.webhooks.inc({ result: 'given-up' });
   tools.log.error({ queue, messageId: message.id, detail }, 'the webhook of a poisoned message is given up');
+  await tell(tools, 'WebhookGivenUp', `The webhook of a poisoned message in ${queue} was not delivered: ${detail}`);
   return `given-up: ${detail}`;
 }

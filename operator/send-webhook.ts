@@ -15,10 +15,10 @@ export interface OutgoingWebhook {
 /** Tries a delivery once. Never throws. */
 export type SendWebhook = (webhook: OutgoingWebhook, signal?: AbortSignal) => Promise<DeliveryResult>;
 
-/** Binds settings, secret and metrics. */
+/** Binds settings, secrets and metrics. */
 export function createSendWebhook(
   settings: FileConfig['webhook'],
-  secret: Secret | undefined,
+  secrets: readonly Secret[],
   metrics: Metrics,
   clock: Clock,
 ): SendWebhook {
@@ -26,7 +26,7 @@ export function createSendWebhook(
     const result = await deliver(
       {
         ...webhook,
-        secrets: secret === undefined ? [] : [secret],
+        secrets,
         allow: settings.allow,
         timeoutMs: settings.timeoutSeconds * 1000,
       },

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { ANNOTATION } from '../contract/identity.ts';
 import { type ErrorKind, ServiceError } from '../lib/errors.ts';
 import { createLog } from '../lib/log.ts';
-import { testConfig } from '../testing/jobs.ts';
+import { testConfig, testJob } from '../testing/jobs.ts';
 import { World } from '../testing/rig.ts';
 import { settled } from '../testing/virtual-clock.ts';
 import { TaskTypes } from './task-types.ts';
@@ -9,7 +10,8 @@ import { TaskTypes } from './task-types.ts';
 const YAML = 'taskTypes: { echo: {}, bad: {} }';
 
 /** Task types that are being asked about, by a server that refuses those named. */
-async function setUp() {
+async function setUp(queues = '') {
+  const config = testConfig(queues + YAML, { SLIPWAY_POD_NAME: 'operator-1' });
   const world = new World(YAML);
   const refusals = new Map<string, ErrorKind>();
   const life = world.rest();
@@ -25,7 +27,7 @@ async function setUp() {
     },
   };
   const types = new TaskTypes({
-    config: testConfig(YAML, { SLIPWAY_POD_NAME: 'operator-1' }),
+    config,
     context: life.tools.context,
     store: asking,
     clock: world.clock,
@@ -40,6 +42,7 @@ async function setUp() {
   };
   return {
     world,
+    config,
     types,
     refusals,
     run,
@@ -66,7 +69,7 @@ describe('task types', () => {
     at.refusals.set('bad', 'invalid');
     await at.run();
     expect(at.types.checked).toBe(true);
-    expect(at.types.pausedBecause('bad')).toBe('refused as invalid');
+    expect(at.types.pausedBecause('bad')).toBe('the API server refuses its Job: refused as invalid');
     expect(at.types.pausedBecause('echo')).toBeUndefined();
     expect(at.world.store.notices).toMatchObject([
       { reason: 'TaskTypePaused', type: 'Warning', about: { kind: 'Pod', name: 'operator-1' } },
@@ -107,12 +110,51 @@ describe('task types', () => {
     },
   );
 
+  const ended = (client: string, configHash: string, name = 'acme-echo-abcdefghijkl') =>
+    testJob({
+      name,
+      annotations: { [ANNOTATION.client]: client, [ANNOTATION.configHash]: configHash },
+    });
+
+  test('I7: one whose last five tasks could not start is paused: a wrong image must not poison a queue', async () => {
+    await using at = await setUp();
+    await at.run();
+    const { hash } = at.config;
+    for (let times = 1; times <= 4; times++) at.types.ended(ended('acme', hash), 'ImagePull');
+    expect(at.types.paused.size).toBe(0);
+    at.types.ended(ended('acme', hash), 'ContainerConfig');
+    expect(at.types.pausedBecause('echo')).toBe(
+      'the last 5 tasks could not start (ContainerConfig); the last one was acme-echo-abcdefghijkl',
+    );
+    await at.world.clock.advance(180_000);
+    expect([...at.types.paused.keys()], 'that the server takes its Job does not resume it').toEqual(['echo']);
+  });
+
+  test('a task that started ends the row, and so does not count what was made under another configuration', async () => {
+    await using at = await setUp();
+    const { hash } = at.config;
+    for (let times = 1; times <= 4; times++) at.types.ended(ended('acme', hash), 'InvalidImage');
+    at.types.ended(ended('acme', hash), 'TaskFailed');
+    for (let times = 1; times <= 4; times++) at.types.ended(ended('acme', hash), 'InvalidImage');
+    for (let times = 1; times <= 9; times++) at.types.ended(ended('acme', 'another'), 'InvalidImage');
+    expect(at.types.paused.size).toBe(0);
+  });
+
+  test('of several clients two must be hit: the images of one are no reason to keep the tasks of the others', async () => {
+    await using at = await setUp('queues: [{ name: acme-tasks }, { name: globex-tasks }]\n');
+    const { hash } = at.config;
+    for (let times = 1; times <= 9; times++) at.types.ended(ended('acme', hash), 'ImagePull');
+    expect(at.types.paused.size).toBe(0);
+    at.types.ended(ended('globex', hash), 'ImagePull');
+    expect([...at.types.paused.keys()]).toEqual(['echo']);
+  });
+
   test('a type that is paused stays so when the server is away', async () => {
     await using at = await setUp();
     at.refusals.set('bad', 'invalid');
     await at.run();
     at.refusals.set('bad', 'unavailable');
     await at.world.clock.advance(180_000);
-    expect(at.types.pausedBecause('bad')).toBe('refused as invalid');
+    expect(at.types.pausedBecause('bad')).toBe('the API server refuses its Job: refused as invalid');
   });
 });

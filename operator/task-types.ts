@@ -1,21 +1,31 @@
 /**
- * Which task types may be started. A type whose Job the API server refuses is paused: a wrong configuration must not poison a queue. It is
- * asked about again each minute, since the refusal may have come from the cluster (an admission policy, a limit range).
+ * Which task types may be started: a wrong configuration must not poison a queue. A type whose Job the API server refuses is paused, and
+ * asked about again each minute, since the refusal may have come from the cluster (an admission policy, a limit range). A type whose last
+ * tasks could not start, for reasons that lie in its image or settings, is paused until the configuration changes, which is a new process.
  */
 import type { V1Job } from '@kubernetes/client-node';
+import type { Category } from '../contract/diagnosis.ts';
+import { ANNOTATION, LABEL } from '../contract/identity.ts';
 import type { Clock } from '../lib/clock.ts';
 import { isKind, messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
-import type { Config, TaskPolicy } from './config.ts';
+import { type Config, policyFor, type TaskPolicy } from './config.ts';
 import { type ManifestContext, manifest } from './jobs/manifest.ts';
+import type { JobRecord } from './jobs/records.ts';
 import type { JobStore } from './jobs/store.ts';
 import type { Metrics } from './metrics.ts';
 
+/** Tasks in a row that could not start, after which their type is paused. */
+const START_FAILURES = 5;
+/** What keeps a task from starting and is likely to keep the next one too. */
+const OF_THE_TYPE: readonly Category[] = ['ImagePull', 'InvalidImage', 'ContainerConfig', 'InvalidSpec'];
 const RECHECK_MS = 60_000;
 const RETRY_MS = 2000;
 
 export interface TaskTypesOptions {
-  readonly config: Pick<Config, 'policies' | 'podName'> & { readonly storage: { readonly account: string } };
+  readonly config: Pick<Config, 'policies' | 'podName' | 'sources' | 'hash'> & {
+    readonly storage: { readonly account: string };
+  };
   readonly context: ManifestContext;
   readonly store: JobStore;
   readonly clock: Clock;
@@ -28,6 +38,10 @@ export interface TaskTypesOptions {
 export class TaskTypes {
   readonly #options: TaskTypesOptions;
   readonly #paused = new Map<string, string>();
+  /** Of the paused ones, those that the API server refuses; its other answer resumes them. */
+  readonly #refused = new Set<string>();
+  /** Clients of the tasks in a row that could not start, by type. */
+  readonly #notStarted = new Map<string, readonly string[]>();
   #checked = false;
 
   constructor(options: TaskTypesOptions) {
@@ -50,14 +64,38 @@ export class TaskTypes {
   }
 
   /** The server has refused a Job of this type. */
-  pause(type: string, reason: string): void {
+  refuse(type: string, reason: string): void {
+    this.#refused.add(type);
+    this.#pause(type, `the API server refuses its Job: ${reason}`);
+  }
+
+  /**
+   * A task has ended. Where there are several clients, those that could not start must be of two at least: one client's own images are no
+   * reason to keep the others' tasks.
+   */
+  ended(job: JobRecord, category: Category): void {
+    const { config } = this.#options;
+    const type = policyFor(config, job.labels[LABEL.taskType] ?? '')?.type;
+    if (type === undefined || job.annotations[ANNOTATION.configHash] !== config.hash) return;
+    if (!OF_THE_TYPE.includes(category)) {
+      this.#notStarted.delete(type);
+      return;
+    }
+    const clients = [...(this.#notStarted.get(type) ?? []), job.annotations[ANNOTATION.client] ?? ''].slice(-100);
+    this.#notStarted.set(type, clients);
+    const several = new Set(config.sources.map(({ client }) => client)).size > 1;
+    if (clients.length < START_FAILURES || (several && new Set(clients).size < 2)) return;
+    this.#pause(type, `the last ${clients.length} tasks could not start (${category}); the last one was ${job.name}`);
+  }
+
+  #pause(type: string, reason: string): void {
     const { log, metrics, store, config } = this.#options;
     if (this.#paused.has(type)) return;
     this.#paused.set(type, reason);
     metrics.typePaused.set({ type }, 1);
     log.error(
       { type, reason },
-      'the task type is paused: the API server refuses its Job. Its messages are kept; correct taskTypes in the configuration',
+      'the task type is paused and its messages are kept: correct taskTypes in the configuration',
     );
     if (config.podName === undefined) return;
     void store.notify({
@@ -88,7 +126,7 @@ export class TaskTypes {
       await store.dryRun(this.#sample(policy), signal);
     } catch (error) {
       if (isKind(error, 'invalid')) {
-        this.pause(policy.type, messageOf(error));
+        this.refuse(policy.type, messageOf(error));
         return true;
       }
       // Quota, policy and lost rights look alike, and pass: no reason to pause. Without an answer nothing is known yet.
@@ -96,7 +134,7 @@ export class TaskTypes {
         log.warn({ type: policy.type, err: error }, "could not ask the API server whether it takes this type's Job");
       return isKind(error, 'forbidden');
     }
-    if (this.#paused.delete(policy.type)) {
+    if (this.#refused.delete(policy.type) && this.#paused.delete(policy.type)) {
       metrics.typePaused.set({ type: policy.type }, 0);
       log.info({ type: policy.type }, 'the task type is resumed: the API server takes its Job now');
     }

@@ -26,6 +26,39 @@ export interface StoredMessage {
   readonly visibleOn: number;
 }
 
+/** Where Azure answers in one of two ways, or Azurite in another: whoever calls must bear both. */
+export interface QueueDialect {
+  /** What a receipt that is not the valid one is told. */
+  staleReceipt: 'MessageNotFound' | 'PopReceiptMismatch';
+  /** Whether a lease may be renewed past the message's expiry: Azure refuses it, Azurite does not. */
+  renewPastExpiry: 'refused' | 'accepted';
+  /** Whether the messages of one answer have receipts of their own, as in Azure, or share one, as in Azurite. */
+  receipts: 'per message' | 'per answer';
+  /** Whether characters that XML cannot carry are refused, as in Azure, or stored, as in Azurite. */
+  illegalCharacters: 'refused' | 'accepted';
+}
+
+/** Azure's ways, as far as they are known. */
+const AZURE: QueueDialect = {
+  staleReceipt: 'PopReceiptMismatch',
+  renewPastExpiry: 'refused',
+  receipts: 'per message',
+  illegalCharacters: 'refused',
+};
+/** Azurite's. */
+export const AZURITE: Partial<QueueDialect> = {
+  renewPastExpiry: 'accepted',
+  receipts: 'per answer',
+  illegalCharacters: 'accepted',
+};
+
+/** A message that was received, changed or removed, as it stood before a removal and after anything else. */
+export interface QueueChange {
+  readonly operation: 'send' | 'receive' | 'renew' | 'remove';
+  readonly queue: string;
+  readonly message: StoredMessage;
+}
+
 const WEEK_S = 604_800;
 const MAX_BYTES = 65_536;
 const NEVER = Date.UTC(9999, 11, 31);
@@ -40,10 +73,14 @@ export class FakeQueues implements QueueService {
   before: (call: QueueCall) => void | Promise<void> = () => undefined;
   /** Called after each call has taken effect; what it throws is the answer, although the effect stays. */
   after: (call: QueueCall) => void | Promise<void> = () => undefined;
+  /** Told of each change at the moment at which it happens. */
+  onChange: (change: QueueChange) => void = () => undefined;
+  readonly dialect: QueueDialect;
 
   /** @param effects gets a line for each change, such as "remove acme-tasks ID" */
-  constructor(clock: Clock, effects: string[] = []) {
+  constructor(clock: Clock, effects: string[] = [], dialect: Partial<QueueDialect> = {}) {
     this.#clock = clock;
+    this.dialect = { ...AZURE, ...dialect };
     this.#effects = effects;
   }
 
@@ -60,7 +97,7 @@ export class FakeQueues implements QueueService {
   /** Puts a message as a producer does; returns its id. */
   send(queue: string, message: unknown, ttlSeconds = WEEK_S): string {
     const text = typeof message === 'string' ? message : JSON.stringify(message);
-    return this.#insert(this.#queue(queue), text, ttlSeconds).id;
+    return this.#insert(queue, this.#queue(queue), text, ttlSeconds).id;
   }
 
   /** Everything in the queue that has not expired, invisible messages included; empty for a queue that is not there. */
@@ -79,14 +116,16 @@ export class FakeQueues implements QueueService {
         .filter((message) => message.visibleOn <= now)
         .sort((a, b) => a.visibleOn - b.visibleOn)
         .slice(0, count);
+      const shared = this.#receipt();
       return visible.map((message) => {
         const taken = {
           ...message,
           dequeueCount: message.dequeueCount + 1,
-          popReceipt: this.#receipt(),
+          popReceipt: this.dialect.receipts === 'per answer' ? shared : this.#receipt(),
           visibleOn: now + leaseSeconds * 1000,
         };
         messages.set(message.id, taken);
+        this.onChange({ operation: 'receive', queue, message: taken });
         const { visibleOn: leaseUntil, ...rest } = taken;
         return { ...rest, leaseUntil };
       });
@@ -97,10 +136,12 @@ export class FakeQueues implements QueueService {
     return this.#call({ operation: 'renew', queue, id }, signal, () => {
       const message = this.#held(queue, id, popReceipt);
       const visibleOn = this.#clock.now() + leaseSeconds * 1000;
-      if (leaseSeconds < 0 || leaseSeconds > WEEK_S || visibleOn > message.expiresOn)
+      const tooLong = visibleOn > message.expiresOn && this.dialect.renewPastExpiry === 'refused';
+      if (leaseSeconds < 0 || leaseSeconds > WEEK_S || tooLong)
         throw refusal('invalid', 'OutOfRangeQueryParameterValue', 400);
       const renewed = { ...message, popReceipt: this.#receipt(), visibleOn };
       this.#queue(queue).set(id, renewed);
+      this.onChange({ operation: 'renew', queue, message: renewed });
       this.#effects.push(leaseSeconds === 0 ? `release ${queue} ${id}` : `renew ${queue} ${id} ${leaseSeconds}`);
       return { popReceipt: renewed.popReceipt, leaseUntil: visibleOn };
     });
@@ -108,9 +149,10 @@ export class FakeQueues implements QueueService {
 
   async remove(queue: string, id: string, popReceipt: string, signal?: AbortSignal) {
     return this.#call({ operation: 'remove', queue, id }, signal, () => {
-      this.#held(queue, id, popReceipt);
+      const message = this.#held(queue, id, popReceipt);
       this.#queue(queue).delete(id);
       this.#effects.push(`remove ${queue} ${id}`);
+      this.onChange({ operation: 'remove', queue, message });
     });
   }
 
@@ -118,9 +160,12 @@ export class FakeQueues implements QueueService {
     return this.#call({ operation: 'put', queue }, signal, () => {
       const messages = this.#queue(queue);
       if (Buffer.byteLength(text) > MAX_BYTES) throw refusal('invalid', 'RequestBodyTooLarge', 413);
-      if (!/^[\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]*$/u.test(text))
+      if (
+        this.dialect.illegalCharacters === 'refused' &&
+        !/^[\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]*$/u.test(text)
+      )
         throw refusal('invalid', 'InvalidXmlDocument', 400);
-      this.#insert(messages, text, ttlSeconds);
+      this.#insert(queue, messages, text, ttlSeconds);
       this.#effects.push(`put ${queue}`);
     });
   }
@@ -158,11 +203,14 @@ export class FakeQueues implements QueueService {
     this.#queue(queue);
     const message = this.messages(queue).find((one) => one.id === id);
     if (message === undefined) throw refusal('lease-lost', 'MessageNotFound', 404);
-    if (message.popReceipt !== popReceipt) throw refusal('lease-lost', 'PopReceiptMismatch', 400);
+    if (message.popReceipt !== popReceipt) {
+      const code = this.dialect.staleReceipt;
+      throw refusal('lease-lost', code, code === 'MessageNotFound' ? 404 : 400);
+    }
     return message;
   }
 
-  #insert(queue: Map<string, StoredMessage>, text: string, ttlSeconds: number): StoredMessage {
+  #insert(queue: string, messages: Map<string, StoredMessage>, text: string, ttlSeconds: number): StoredMessage {
     const now = this.#clock.now();
     const message: StoredMessage = {
       id: `00000000-0000-4000-8000-${String(++this.#ids).padStart(12, '0')}`,
@@ -173,7 +221,8 @@ export class FakeQueues implements QueueService {
       expiresOn: ttlSeconds === -1 ? NEVER : now + ttlSeconds * 1000,
       visibleOn: now,
     };
-    queue.set(message.id, message);
+    messages.set(message.id, message);
+    this.onChange({ operation: 'send', queue, message });
     return message;
   }
 

@@ -86,6 +86,7 @@ export function testJob(changes: Partial<JobRecord> = {}): JobRecord {
     suspended: false,
     parallelism: 1,
     attempts: 3,
+    deadlineSeconds: 18_000,
     end: undefined,
     ttlSeconds: undefined,
     settled: false,
@@ -102,6 +103,7 @@ export function testPod(behaviour: Behaviour, attempt = 1, jobName = 'acme-echo-
   const raw: RawPod = {
     metadata: {
       name: `${jobName}-${attempt}`,
+      uid: `uid-${jobName}-${attempt}`,
       creationTimestamp: iso(EPOCH + attempt * 1000),
       labels: { [JOB_NAME_LABEL]: jobName },
     },

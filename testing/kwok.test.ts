@@ -16,8 +16,8 @@ test.each(behaviours)('%s: a stage body is the recorded status and nothing else'
   expect(render(statusTemplate(behaviour))).toEqual(podStatus(behaviour));
 });
 
-test('there is a stage for the start and one for each ending', () => {
-  expect(stages()).toHaveLength(1 + Object.keys(standardEndings).length);
+test('there is a stage for the start, one for the end by deletion, and one for each ending', () => {
+  expect(stages()).toHaveLength(2 + Object.keys(standardEndings).length);
 });
 
 test.each([

@@ -6,7 +6,7 @@ import { LABEL } from '#/contract/identity.ts';
 import type { Cluster } from '#/testing/kubernetes.ts';
 import { type Behaviour, fixed, podStatus } from '#/testing/pod-status.ts';
 
-/** How pods of a task type end. */
+/** How pods of a task type end, or, of one that never starts, what they wait for. */
 export interface Ending {
   readonly as: Behaviour;
   /** Run time. Default: none. */
@@ -25,9 +25,11 @@ export const standardEndings: Readonly<Record<string, Ending>> = {
 };
 
 const alive = { key: '.metadata.deletionTimestamp', operator: 'DoesNotExist' };
+const deleted = { key: '.metadata.deletionTimestamp', operator: 'Exists' };
+const fresh = { key: '.status.containerStatuses', operator: 'DoesNotExist' };
 const phase = (value: string) => ({ key: '.status.phase', operator: 'In', values: [value] });
 
-function stage(name: string, matchExpressions: readonly object[], behaviour: Behaviour, afterMs = 0): object {
+function stage(name: string, matchExpressions: readonly object[], template: string, afterMs = 0): object {
   return {
     apiVersion: 'kwok.x-k8s.io/v1alpha1',
     kind: 'Stage',
@@ -36,30 +38,52 @@ function stage(name: string, matchExpressions: readonly object[], behaviour: Beh
       resourceRef: { apiGroup: 'v1', kind: 'Pod' },
       selector: { matchExpressions },
       delay: { durationMilliseconds: afterMs },
-      next: { statusTemplate: statusTemplate(behaviour) },
+      next: { statusTemplate: template },
     },
   };
 }
 
 /** The stages for a table of endings. */
 export function stages(endings: Readonly<Record<string, Ending>> = standardEndings): object[] {
+  const type = `.metadata.labels["${LABEL.taskType}"]`;
+  const stuck = Object.keys(endings).filter((name) => isStuck(endings[name]));
+  const starts = stuck.length === 0 ? [] : [{ key: type, operator: 'NotIn', values: stuck }];
   return [
-    stage('pod-start', [alive, phase('Pending')], 'running'),
-    ...Object.entries(endings).map(([type, { as, afterMs }]) => {
-      const ofType = { key: `.metadata.labels["${LABEL.taskType}"]`, operator: 'In', values: [type] };
-      return stage(`pod-end-${type}`, [alive, phase('Running'), ofType], as, afterMs);
+    stage('pod-start', [alive, phase('Pending'), ...starts], statusTemplate('running')),
+    stage('pod-terminate', [deleted, phase('Running')], template(terminated())),
+    ...Object.entries(endings).map(([name, ending]) => {
+      const { as, afterMs } = ending;
+      const ofType = { key: type, operator: 'In', values: [name] };
+      if (isStuck(ending))
+        return stage(`pod-stuck-${name}`, [alive, phase('Pending'), fresh, ofType], statusTemplate(as));
+      return stage(`pod-end-${name}`, [alive, phase('Running'), ofType], statusTemplate(as), afterMs);
     }),
   ];
 }
 
+function isStuck(ending: Ending | undefined): boolean {
+  return ending !== undefined && podStatus(ending.as).phase === 'Pending';
+}
+
 /** A recorded status as a Go template: what differs from pod to pod is filled in by KWOK. */
 export function statusTemplate(behaviour: Behaviour): string {
-  const started = behaviour === 'running' ? 'Now' : '.status.startTime';
-  return fill(podStatus(behaviour), {
+  const isFirst = behaviour === 'running' || isStuck({ as: behaviour });
+  return template(podStatus(behaviour), isFirst ? 'Now' : '.status.startTime');
+}
+
+function template(status: object, started = '.status.startTime'): string {
+  return fill(status, {
     started: `{{ ${started} | Quote }}`,
     now: '{{ Now | Quote }}',
     image: '{{ (index .spec.containers 0).image | Quote }}',
   });
+}
+
+/** What a kubelet makes of a running pod that is deleted: the record of an evicted one, less what the eviction itself wrote. */
+function terminated(): object {
+  const { conditions, ...status } = podStatus('evicted');
+  const written = (conditions as { readonly type: string }[]).filter(({ type }) => type !== 'DisruptionTarget');
+  return { ...status, conditions: written };
 }
 
 /** Ends a running pod as the test decides, at this moment. */

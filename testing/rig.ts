@@ -4,26 +4,45 @@
  */
 import { ANNOTATION, POD_ANNOTATION } from '#/contract/identity.ts';
 import { parseEnvelope } from '#/contract/poison.ts';
+import { parseReport, RUNNER_ENV } from '#/contract/runner-abi.ts';
+import { webhookId } from '#/contract/webhook.ts';
+import { type ErrorKind, isKind, type ServiceError } from '#/lib/errors.ts';
 import { createLog, type Log } from '#/lib/log.ts';
 import { Slots } from '#/operator/admission/slots.ts';
 import type { Checkpoint, CheckpointName } from '#/operator/checkpoint.ts';
 import type { Config, Source } from '#/operator/config.ts';
 import { type DeliverTools, deliver } from '#/operator/deliver.ts';
-import type { JobRecord } from '#/operator/jobs/records.ts';
-import type { JobStore } from '#/operator/jobs/store.ts';
+import { Gate } from '#/operator/gate.ts';
+import type { JobRecord, PodRecord } from '#/operator/jobs/records.ts';
+import type { JobPatch, JobStore } from '#/operator/jobs/store.ts';
 import { JobsView } from '#/operator/jobs/view.ts';
 import { Leases } from '#/operator/leases.ts';
 import type { ContainerEnd, RunPod } from '#/operator/local/kubelet.ts';
 import { createLocalStore, type LocalStore } from '#/operator/local/store.ts';
 import { createMetrics, type Metrics } from '#/operator/metrics.ts';
 import { receiveFrom } from '#/operator/receive.ts';
-import { type ReconcileTools, reconcile } from '#/operator/reconcile.ts';
+import { type ReconcileTools, reconcile, writeReceipt } from '#/operator/reconcile.ts';
 import type { OutgoingWebhook } from '#/operator/send-webhook.ts';
+import { OwedWebhooks } from '#/operator/settle/owed-webhooks.ts';
 import { TaskTypes } from '#/operator/task-types.ts';
 import { WorkQueue } from '#/operator/work-queue.ts';
+import type { QueueService } from '#/queue/service.ts';
 import { FakeQueues } from '#/testing/fake-queue.ts';
 import { testConfig } from '#/testing/jobs.ts';
-import { settled, VirtualClock } from '#/testing/virtual-clock.ts';
+import {
+  type ApiFault,
+  type ApiStep,
+  apiFailing,
+  patchStep,
+  type QueueFault,
+  type QueueStep,
+  queueFailing,
+  type WebhookFault,
+  webhookFailing,
+} from '#/testing/model/faults.ts';
+import { followWithTroubles } from '#/testing/model/following.ts';
+import { Injector } from '#/testing/model/injector.ts';
+import { SkewedClock, settled, VirtualClock } from '#/testing/virtual-clock.ts';
 import type { DeliveryResult } from '#/webhook/delivery.ts';
 
 /** What the pods of a message's Job do; stands in the message's payload. */
@@ -32,6 +51,13 @@ export interface Plan {
   readonly ends?: readonly (ContainerEnd | number)[];
   /** How long each runs. Default: a second. */
   readonly runMs?: number;
+  /** How long each goes on after it was told to stop. Default: not at all. */
+  readonly stopMs?: number;
+  /** Why its container is never started. */
+  readonly stuck?: { readonly reason: string; readonly message: string };
+  /** Why its Job gets no pod, or its pod no node, in Kubernetes' words. */
+  readonly refused?: string;
+  readonly unschedulable?: string;
 }
 
 /** A message of type echo that plans its own fate. */
@@ -54,6 +80,12 @@ export interface StoreCall {
   readonly job: string;
 }
 
+/** A Job that was made or changed; `patch` where an operator changed it. */
+export interface JobChange {
+  readonly job: JobRecord;
+  readonly patch?: JobPatch;
+}
+
 /** How things stand, without what may differ between two good ways to get there. */
 export interface EndState {
   readonly queued: readonly string[];
@@ -69,14 +101,25 @@ export class World {
   readonly queues = new FakeQueues(this.clock, this.effects);
   readonly config: Config;
   readonly store: LocalStore;
+  /** What goes wrong with the calls of its operators. */
+  readonly faults = new Injector(this.clock);
+  /** Every try of a webhook by an operator. */
   readonly webhooks: OutgoingWebhook[] = [];
+  /** Every webhook that its receiver has taken in, the runners' own included. */
+  readonly received: { readonly id: string; readonly by: 'operator' | 'runner' }[] = [];
   /** Messages whose pods ran side by side: must stay empty. */
   readonly doubles: string[] = [];
+  /** Whether what keeps pods from being made, or from getting a node, has passed. */
+  hasRoom = false;
   /** Answers webhooks. */
   answer: (webhook: OutgoingWebhook) => DeliveryResult = () => ({ kind: 'delivered', status: 200 });
   /** Called before and after each call to the Job store; what it throws is the answer. */
   before: (call: StoreCall) => void | Promise<void> = () => undefined;
   after: (call: StoreCall) => void | Promise<void> = () => undefined;
+  /** Told of each Job that an operator made or changed, at the moment at which it happened. */
+  onJobChange: (change: JobChange) => void = () => undefined;
+  /** Ends of the operators' open watches. */
+  readonly watches = new Set<(error: ServiceError) => void>();
   readonly #lives: Life[] = [];
   readonly #running = new Map<string, number>();
   readonly #attempts = new Map<string, number>();
@@ -84,7 +127,12 @@ export class World {
   /** @param yaml the configuration, less what every configuration needs */
   constructor(yaml?: string) {
     this.config = testConfig(yaml);
-    this.store = createLocalStore({ clock: this.clock, runPod: this.#runPod });
+    this.store = createLocalStore({
+      clock: this.clock,
+      runPod: this.#runPod,
+      admit: ({ spec }) => (this.hasRoom ? undefined : planOf(spec.template.metadata.annotations).refused),
+      schedule: ({ metadata }) => (this.hasRoom ? undefined : planOf(metadata.annotations).unschedulable),
+    });
     for (const { queue } of this.config.sources) this.queues.create(queue);
   }
 
@@ -122,14 +170,18 @@ export class World {
   }
 
   async jobs(): Promise<readonly JobRecord[]> {
+    return this.snapshot().jobs;
+  }
+
+  /** Jobs and pods as they stand at this moment. */
+  snapshot(): { readonly jobs: readonly JobRecord[]; readonly pods: readonly PodRecord[] } {
     const stop = new AbortController();
-    let jobs: readonly JobRecord[] = [];
-    const following = this.store.follow((observation) => {
-      if (observation.kind === 'listed') jobs = observation.jobs;
+    let now: ReturnType<World['snapshot']> = { jobs: [], pods: [] };
+    void this.store.follow((observation) => {
+      if (observation.kind === 'listed') now = observation;
     }, stop.signal);
     stop.abort();
-    await following;
-    return jobs;
+    return now;
   }
 
   async endState(): Promise<EndState> {
@@ -164,19 +216,26 @@ export class World {
 
   readonly #runPod: RunPod = async (pod, life) => {
     const data = pod.metadata.annotations[POD_ANNOTATION.taskData] ?? '{}';
-    const { payload } = JSON.parse(data) as { payload?: Plan };
+    const payload = planOf(pod.metadata.annotations);
     const attempt = this.#attempts.get(data) ?? 0;
     this.#attempts.set(data, attempt + 1);
     const others = this.#running.get(data) ?? 0;
     if (others > 0) this.doubles.push(data);
     this.#running.set(data, others + 1);
-    life.started();
-    await this.clock.sleep(payload?.runMs ?? 1000, life.stopping);
+    if (payload.stuck === undefined) life.started();
+    else life.waiting(payload.stuck.reason, payload.stuck.message);
+    await this.clock.sleep(payload.stuck === undefined ? (payload.runMs ?? 1000) : FOR_EVER_MS, life.stopping);
+    const stopped = life.stopping.aborted;
+    if (stopped) await this.clock.sleep(payload.stopMs ?? 0, UNSTOPPED);
     this.#running.set(data, (this.#running.get(data) ?? 1) - 1);
-    if (life.stopping.aborted) return { exitCode: 143 };
-    const ends = payload?.ends ?? [0];
+    if (stopped) return payload.stuck === undefined ? { exitCode: 143 } : undefined;
+    const ends = payload.ends ?? [0];
     const end = ends[Math.min(attempt, ends.length - 1)] ?? 0;
-    return typeof end === 'number' ? { exitCode: end } : end;
+    if (typeof end === 'number') return { exitCode: end };
+    const report = parseReport(end.message ?? '');
+    const base = pod.spec.containers[0].env.find(({ name }) => name === RUNNER_ENV.webhookId)?.value ?? '';
+    if (report?.webhook === 'delivered') this.received.push({ id: webhookId(base, report.status), by: 'runner' });
+    return end;
   };
 }
 
@@ -188,6 +247,14 @@ export interface LifeOptions {
 }
 
 const NEVER = new Promise<never>(() => undefined);
+const UNSTOPPED = new AbortController().signal;
+const FOR_EVER_MS = 2 ** 40;
+/** As operator.ts: what is being settled may go on for so long after the stop signal, and then the leases may take so long. */
+const FINISH_MS = 20_000;
+const PART_MS = 20_000;
+const PARTING_LEASE_S = 600;
+/** As deliver.ts. */
+const PUT_BACK_S = 300;
 
 export class Life {
   readonly view: JobsView;
@@ -196,22 +263,32 @@ export class Life {
   readonly types: TaskTypes;
   readonly metrics: Metrics = createMetrics();
   readonly tools: DeliverTools & ReconcileTools;
+  /** Has a Job looked at; nobody does while the loops do not run. */
+  wake: (jobName: string) => void = () => undefined;
   /** Asks it to stop, as SIGTERM does. */
   readonly stop = new AbortController();
   /** Deliveries that ended with an error. */
   readonly failures: unknown[] = [];
   /** Checkpoints that were passed. */
   readonly passed: CheckpointName[] = [];
+  /** Its machine's clock. */
+  readonly clock: SkewedClock;
+  #crashAt: LifeOptions['crashAt'];
+  #loops: readonly Promise<unknown>[] = [];
+  readonly #deliveries = new Set<Promise<unknown>>();
   readonly #world: World;
   readonly #abort = new AbortController();
   #dead = false;
   #ended: Promise<unknown> = Promise.resolve();
 
   constructor(world: World, { crashAt, log = createLog('silent', {}) }: LifeOptions) {
-    const { clock, config } = world;
+    const { config } = world;
+    const clock = new SkewedClock(world.clock);
+    this.clock = clock;
     this.#world = world;
+    this.#crashAt = crashAt;
     const store = this.#mortalStore();
-    const queues = this.#mortal(world.queues);
+    const queues = this.#mortalQueues();
     this.view = new JobsView(clock);
     this.slots = new Slots(this.view, config.file.limits.maxRunning);
     this.leases = new Leases(queues, clock);
@@ -222,7 +299,7 @@ export class Life {
     const checkpoint: Checkpoint = async (name) => {
       this.passed.push(name);
       const times = this.passed.filter((one) => one === name).length;
-      if (name !== crashAt?.checkpoint || times !== (crashAt.time ?? 1)) return;
+      if (name !== this.#crashAt?.checkpoint || times !== (this.#crashAt.time ?? 1)) return;
       this.kill();
       await NEVER;
     };
@@ -242,12 +319,17 @@ export class Life {
       account: config.storage.account,
       poisonFormat: config.file.poison.format,
       settings: config.file,
-      renewSeconds: config.file.lease.renewSeconds,
+      gate: new Gate(),
+      owedWebhooks: new OwedWebhooks((name) => this.wake(name)),
       readResult: async (url) => ({ kind: 'missing', detail: `${url} is not there` }),
-      sendWebhook: async (webhook) => {
+      sendWebhook: async (webhook, signal) => {
         if (this.#dead) return NEVER;
-        const result = world.answer(webhook);
+        const fault = world.faults.take('webhook') as WebhookFault | undefined;
+        const { result, taken } =
+          fault === undefined ? { result: world.answer(webhook), taken: undefined } : webhookFailing(fault);
         world.webhooks.push(webhook);
+        if (taken ?? result.kind === 'delivered') world.received.push({ id: webhook.id, by: 'operator' });
+        if (fault === 'hang') await clock.sleep(config.file.webhook.timeoutSeconds * 1000, signal ?? UNSTOPPED);
         world.effects.push(`webhook ${result.kind}`);
         return this.#dead ? NEVER : result;
       },
@@ -268,28 +350,56 @@ export class Life {
     this.#ended = Promise.all([this.#ended, following]);
   }
 
+  /** Dies when it passes this checkpoint next. */
+  dieAt(checkpoint: CheckpointName): void {
+    this.#crashAt = { checkpoint, time: this.passed.filter((one) => one === checkpoint).length + 1 };
+  }
+
   /** Runs all loops, put together as operator.ts does. */
   run(): void {
-    const { config, clock } = this.#world;
+    const { config } = this.#world;
+    const { clock } = this;
     const work = new WorkQueue(
       clock,
       (name, signal) => reconcile(this.tools, name, signal),
       () => undefined,
     );
-    this.view.onChange((name) => work.add(name));
+    this.wake = (name) => work.add(name);
+    this.view.onChange(this.wake);
     this.observe();
-    const handOn = (source: Source, message: Parameters<typeof deliver>[2], slot: Parameters<typeof deliver>[3]) =>
-      void deliver(this.tools, source, message, slot, this.stop.signal).catch((error: unknown) =>
-        this.failures.push(error),
-      );
+    const handOn = (source: Source, message: Parameters<typeof deliver>[2], slot: Parameters<typeof deliver>[3]) => {
+      const delivery = deliver(this.tools, source, message, slot, this.stop.signal)
+        .catch((error: unknown) => this.failures.push(error))
+        .finally(() => this.#deliveries.delete(delivery));
+      this.#deliveries.add(delivery);
+    };
     const ready = () => this.types.checked;
     const receive = { ...this.tools, settings: config.file, ready, handOn, beat: () => undefined };
-    this.#ended = Promise.all([
-      this.#ended,
+    this.#loops = [
       ...config.sources.map((source) => receiveFrom(source, receive, this.stop.signal, this.#abort.signal)),
       work.run(16, this.stop.signal, this.#abort.signal, () => undefined),
       this.types.keepChecking(this.stop.signal),
-    ]);
+    ];
+    this.#ended = Promise.all([this.#ended, ...this.#loops]);
+  }
+
+  /** SIGTERM: stops in order, as operator.ts does. Resolves when the process is gone. */
+  async terminate(): Promise<void> {
+    const { clock, tools } = this;
+    this.stop.abort();
+    void clock.sleep(FINISH_MS, this.#abort.signal).then(() => this.#abort.abort());
+    await Promise.allSettled(this.#loops);
+    await Promise.allSettled(this.#deliveries);
+    const signal = clock.deadline(PART_MS);
+    await Promise.allSettled(
+      tools.leases.held().map(async ([name, lease]) => {
+        const job = tools.view.job(name);
+        const isLongEnough = lease.state.until >= clock.now() + PARTING_LEASE_S * 1000;
+        if (job !== undefined && !job.settled && !isLongEnough && (await lease.renew(PARTING_LEASE_S, signal)))
+          await writeReceipt(tools, job, lease, signal);
+      }),
+    );
+    this.kill();
   }
 
   /** Receives one message and delivers it; resolves when that has ended. */
@@ -319,7 +429,7 @@ export class Life {
     return source;
   }
 
-  /** The same object, whose calls get no answer when this life is over. */
+  /** The same methods, which get no answer when this life is over. */
   #mortal<T extends object>(target: T): T {
     return new Proxy(target, {
       get: (object, key) => {
@@ -327,45 +437,121 @@ export class Life {
         if (typeof member !== 'function') return member;
         return async (...args: unknown[]) => {
           if (this.#dead) return NEVER;
-          const answer: unknown = await Reflect.apply(member, object, args);
-          return this.#dead ? NEVER : answer;
+          try {
+            const answer: unknown = await Reflect.apply(member, object, args);
+            return this.#dead ? NEVER : answer;
+          } catch (error) {
+            if (this.#dead) return NEVER;
+            throw error;
+          }
         };
       },
     });
   }
 
+  #mortalQueues(): QueueService {
+    const { queues, faults } = this.#world;
+    const call = <T>(
+      step: QueueStep,
+      work: (signal?: AbortSignal) => Promise<T>,
+      signal: AbortSignal | undefined,
+    ): Promise<T> => {
+      const fault = faults.take(step) as QueueFault | undefined;
+      return fault === undefined ? work(signal) : faults.fail(queueFailing(step, fault), work, signal);
+    };
+    return this.#mortal<QueueService>({
+      receive: (queue, count, lease, signal) =>
+        call('receive', (signal) => queues.receive(queue, count, lease, signal), signal),
+      renew: (queue, id, receipt, lease, signal) =>
+        call(
+          lease === 0 || lease === PUT_BACK_S ? 'release' : 'renew',
+          (signal) => queues.renew(queue, id, receipt, lease, signal),
+          signal,
+        ),
+      remove: (queue, id, receipt, signal) =>
+        call('remove', (signal) => queues.remove(queue, id, receipt, signal), signal),
+      put: (queue, text, ttl, signal) => call('put', (signal) => queues.put(queue, text, ttl, signal), signal),
+      exists: (queue, signal) => call('exists', (signal) => queues.exists(queue, signal), signal),
+      list: (signal) => queues.list(signal),
+      ensureQueue: (queue, signal) => call('ensureQueue', (signal) => queues.ensureQueue(queue, signal), signal),
+    });
+  }
+
   #mortalStore(): JobStore {
     const world = this.#world;
-    const { store } = world;
+    const { store, faults } = world;
     const call = async <T>(
       method: keyof JobStore,
+      step: ApiStep,
       job: string,
-      work: () => Promise<T>,
+      work: (signal?: AbortSignal) => Promise<T>,
+      signal: AbortSignal | undefined,
       detail?: string,
     ): Promise<T> => {
       await world.before({ method, job });
-      const answer = await work();
-      if (detail !== undefined) world.note({ method, job }, detail);
+      const effect = async (signal?: AbortSignal) => {
+        const answer = await work(signal);
+        if (detail !== undefined) world.note({ method, job }, detail);
+        return answer;
+      };
+      const fault = faults.take(step) as ApiFault | undefined;
+      if (fault !== undefined) return faults.fail(apiFailing(step, fault), effect, signal);
+      const answer = await effect(signal);
       await world.after({ method, job });
       return answer;
     };
+    const changed = (job: JobRecord, patch?: JobPatch) => {
+      world.onJobChange({ job, ...(patch === undefined ? {} : { patch }) });
+      return job;
+    };
     return {
       ...this.#mortal<Omit<JobStore, 'follow'>>({
-        create: (job, signal) => call('create', job.metadata?.name ?? '', () => store.create(job, signal), ''),
-        dryRun: (job, signal) => call('dryRun', job.metadata?.name ?? '', () => store.dryRun(job, signal)),
-        get: (name, signal) => call('get', name, () => store.get(name, signal)),
+        create: (job, signal) => {
+          const name = job.metadata?.name ?? '';
+          return call('create', 'create', name, async (signal) => changed(await store.create(job, signal)), signal, '');
+        },
+        dryRun: (job, signal) =>
+          call('dryRun', 'dryRun', job.metadata?.name ?? '', (signal) => store.dryRun(job, signal), signal),
+        get: (name, signal) =>
+          call('get', 'get', name, (signal) => store.get(name, signal), signal).catch(answered(undefined, 'not-found')),
         patch: (name, patch, signal) => {
           const what = [
             ...Object.keys(patch.annotations ?? {}).map((key) => key.replace('slipway.dev/', '')),
             ...(patch.ttlSeconds === undefined ? [] : [`ttl ${patch.ttlSeconds}`]),
           ];
-          return call('patch', name, () => store.patch(name, patch, signal), `: ${what.join(', ')}`);
+          const work = async (signal?: AbortSignal) => changed(await store.patch(name, patch, signal), patch);
+          return call('patch', patchStep(patch), name, work, signal, `: ${what.join(', ')}`);
         },
-        notify: (notice) => store.notify(notice),
+        deletePod: (pod, signal) =>
+          call('deletePod', 'deletePod', pod.name, (signal) => store.deletePod(pod, signal), signal, '').catch(
+            answered(undefined, 'not-found', 'conflict'),
+          ),
+        evictPod: (pod, signal) =>
+          call('evictPod', 'evictPod', pod.name, (signal) => store.evictPod(pod, signal), signal, '').catch(
+            answered(undefined, 'not-found', 'conflict'),
+          ),
+        podRefusal: (job, signal) =>
+          call('podRefusal', 'podRefusal', job.name, (signal) => store.podRefusal(job, signal), signal),
+        notify: (notice) =>
+          call('notify', 'notify', notice.about.name, () => store.notify(notice), undefined).catch(() => undefined),
       }),
-      follow: (observe, signal) => store.follow(observe, signal),
+      follow: (observe, signal) =>
+        followWithTroubles({ store, clock: world.clock, faults, watches: world.watches }, observe, signal),
     };
   }
+}
+
+/** What the real store takes for an answer rather than an error. */
+function answered<T>(answer: T, ...kinds: readonly ErrorKind[]): (error: unknown) => T {
+  return (error) => {
+    if (isKind(error, ...kinds)) return answer;
+    throw error;
+  };
+}
+
+function planOf(annotations: Readonly<Record<string, string>>): Plan {
+  const { payload } = JSON.parse(annotations[POD_ANNOTATION.taskData] ?? '{}') as { payload?: Plan };
+  return payload ?? {};
 }
 
 function unique(texts: readonly string[]): string[] {

@@ -100,6 +100,36 @@ export class VirtualClock implements Clock {
   }
 }
 
+/** The clock of a machine that is off by `skewMs`. Its timers and deadlines are everybody's. */
+export class SkewedClock implements Clock {
+  readonly #true: VirtualClock;
+  skewMs = 0;
+
+  constructor(trueClock: VirtualClock) {
+    this.#true = trueClock;
+  }
+
+  now(): number {
+    return this.#true.now() + this.skewMs;
+  }
+
+  monotonic(): number {
+    return this.#true.monotonic();
+  }
+
+  random(): number {
+    return this.#true.random();
+  }
+
+  sleep(ms: number, signal: AbortSignal): Promise<void> {
+    return this.#true.sleep(ms, signal);
+  }
+
+  deadline(ms: number, parent?: AbortSignal): AbortSignal {
+    return this.#true.deadline(ms, parent);
+  }
+}
+
 /** Resolves when every promise that can go on by itself has done so. */
 export async function settled(): Promise<void> {
   await setImmediate();

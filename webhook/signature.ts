@@ -1,6 +1,14 @@
 /** Standard Webhooks headers (https://www.standardwebhooks.com), symmetric signatures. */
 import { createHmac } from 'node:crypto';
-import type { Secret } from '../lib/secret.ts';
+import { Secret } from '../lib/secret.ts';
+
+/** The secrets in a setting: one, or several separated by blanks or commas while one is replaced by the next. */
+export function signingSecrets(setting: string | undefined): readonly Secret[] {
+  return (setting ?? '')
+    .split(/[\s,]+/)
+    .filter((text) => text !== '')
+    .map((text) => new Secret(text));
+}
 
 /** What is wrong with a signing secret, without showing it; undefined for a good one. */
 export function signingSecretProblem(secret: Secret): string | undefined {

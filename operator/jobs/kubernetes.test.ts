@@ -245,6 +245,98 @@ describe('requests', () => {
     });
   });
 
+  test('a patch of what a Job does is one of its spec; false and 0 are changes like any other', async () => {
+    const { api, store } = setUp();
+    api.answer = () => rawJob('a');
+    await store.patch('a', { suspend: false, parallelism: 0, activeDeadlineSeconds: 1 });
+    await store.patch('a', { suspend: true });
+    await store.patch('a', { annotations: { x: 'y' }, activeDeadlineSeconds: 0 });
+    expect(api.requests.map(({ body }) => body)).toEqual([
+      { metadata: {}, spec: { suspend: false, parallelism: 0, activeDeadlineSeconds: 1 } },
+      { metadata: {}, spec: { suspend: true } },
+      { metadata: { annotations: { x: 'y' } }, spec: { activeDeadlineSeconds: 0 } },
+    ]);
+  });
+
+  test('a pod is deleted and evicted as the one of its uid', async () => {
+    const { api, store } = setUp();
+    await store.deletePod({ name: 'p', uid: 'u' });
+    await store.evictPod({ name: 'p', uid: 'u' });
+    expect(api.requests).toMatchObject([
+      {
+        method: 'DELETE',
+        path: `${PODS}/p`,
+        body: { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid: 'u' } },
+      },
+      {
+        method: 'POST',
+        path: `${PODS}/p/eviction`,
+        body: {
+          apiVersion: 'policy/v1',
+          kind: 'Eviction',
+          metadata: { name: 'p', namespace: 'slipway' },
+          deleteOptions: { preconditions: { uid: 'u' } },
+        },
+      },
+    ]);
+  });
+
+  test.each(['deletePod', 'evictPod'] as const)(
+    '%s is done when the pod is gone or another has its name, and fails with every other answer',
+    async (takeAway) => {
+      const { api, store } = setUp();
+      const answer = (kind: ErrorKind) => {
+        api.answer = () => {
+          throw refused(kind);
+        };
+        return store[takeAway]({ name: 'p', uid: 'u' });
+      };
+      for (const kind of ['not-found', 'conflict'] as const) await expect(answer(kind)).resolves.toBeUndefined();
+      for (const kind of ['throttled', 'forbidden', 'unavailable', 'unknown', 'invalid'] as const)
+        await expect(answer(kind)).rejects.toMatchObject({ kind });
+    },
+  );
+
+  test('why a pod could not be made is the latest Event about this Job, whichever way it tells its time', async () => {
+    const { api, store } = setUp();
+    const ask = (items?: readonly object[]) => {
+      api.answer = () => (items === undefined ? {} : { items });
+      return store.podRefusal({ name: 'a', uid: 'u' });
+    };
+    expect(await ask([])).toBeUndefined();
+    expect(await ask()).toBeUndefined();
+    const [early, late] = ['2026-01-01T00:00:01Z', '2026-01-01T00:00:02Z'];
+    expect(
+      await ask([
+        { message: 'late', lastTimestamp: late },
+        { message: 'early', lastTimestamp: early },
+      ]),
+    ).toBe('late');
+    expect(
+      await ask([
+        { message: 'late', lastTimestamp: null, eventTime: early, series: { lastObservedTime: late } },
+        { message: 'early', lastTimestamp: null, eventTime: early },
+        { message: 'none' },
+      ]),
+    ).toBe('late');
+    // Of one second: the one that the server lists last.
+    expect(
+      await ask([
+        { message: 'first', lastTimestamp: late },
+        { message: 'second', lastTimestamp: late },
+      ]),
+    ).toBe('second');
+    expect(api.requests[0]).toMatchObject({
+      method: 'GET',
+      path: '/api/v1/namespaces/slipway/events',
+      query: { fieldSelector: 'involvedObject.uid=u,reason=FailedCreate' },
+    });
+    api.answer = () => {
+      throw refused('forbidden');
+    };
+    await expect(store.podRefusal({ name: 'a', uid: 'u' })).rejects.toMatchObject({ kind: 'forbidden' });
+  });
+
   test('an Event has a name made of what it says, and its failure harms nobody', async () => {
     const { api, store } = setUp();
     const notice: Notice = {

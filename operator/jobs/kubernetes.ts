@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { LABEL, MANAGED_BY } from '../../contract/identity.ts';
 import { backoff } from '../../lib/backoff.ts';
-import { type Clock, iso } from '../../lib/clock.ts';
+import { type Clock, fromIso, iso } from '../../lib/clock.ts';
 import { isKind, ServiceError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { KubernetesApi } from './api.ts';
@@ -35,6 +35,13 @@ interface WatchEvent {
   object?: { metadata?: { resourceVersion?: string }; code?: number; message?: string };
 }
 
+interface RawEvent {
+  message?: string;
+  lastTimestamp?: string | null;
+  eventTime?: string | null;
+  series?: { lastObservedTime?: string | null };
+}
+
 /** One kind of object that is listed and watched. */
 interface Followed<Raw> {
   readonly path: string;
@@ -47,6 +54,7 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
   const { namespace, installation, clock, log, relistMs = 300_000 } = options;
   const jobs = `/apis/batch/v1/namespaces/${namespace}/jobs`;
   const pods = `/api/v1/namespaces/${namespace}/pods`;
+  const events = `/api/v1/namespaces/${namespace}/events`;
   const selector = `${LABEL.managedBy}=${MANAGED_BY},${LABEL.installation}=${installation}`;
 
   /** Lists in pages, each trimmed before the next is asked for: whole objects carry up to 64 KiB of TASK_DATA. */
@@ -165,11 +173,44 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
           signal,
         })) as RawJob,
       ),
+    deletePod: (pod, signal) =>
+      unlessGone(
+        api.request({
+          method: 'DELETE',
+          path: `${pods}/${pod.name}`,
+          body: { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid: pod.uid } },
+          signal,
+        }),
+      ),
+    evictPod: (pod, signal) =>
+      unlessGone(
+        api.request({
+          method: 'POST',
+          path: `${pods}/${pod.name}/eviction`,
+          body: {
+            apiVersion: 'policy/v1',
+            kind: 'Eviction',
+            metadata: { name: pod.name, namespace },
+            deleteOptions: { preconditions: { uid: pod.uid } },
+          },
+          signal,
+        }),
+      ),
+    podRefusal: async ({ uid }, signal) => {
+      const fieldSelector = `involvedObject.uid=${uid},reason=FailedCreate`;
+      const { items = [] } = (await api.request({
+        method: 'GET',
+        path: events,
+        query: { fieldSelector, limit: PAGE },
+        signal,
+      })) as Page<RawEvent>;
+      return items.toSorted((a, b) => lastSeen(a) - lastSeen(b)).at(-1)?.message;
+    },
     notify: async (notice) => {
       try {
         await api.request({
           method: 'POST',
-          path: `/api/v1/namespaces/${namespace}/events`,
+          path: events,
           body: eventOf(notice, namespace, iso(clock.now())),
         });
       } catch (error) {
@@ -198,15 +239,35 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
   };
 }
 
+/** Carries out what is about one pod; that it is gone, or another has its name (409, the precondition), is as good as done. */
+async function unlessGone(call: Promise<unknown>): Promise<void> {
+  try {
+    await call;
+  } catch (error) {
+    if (!isKind(error, 'not-found', 'conflict')) throw error;
+  }
+}
+
+/** Milliseconds since the epoch. Which of the fields is set depends on who wrote the Event. */
+function lastSeen({ series, lastTimestamp, eventTime }: RawEvent): number {
+  return fromIso(series?.lastObservedTime ?? lastTimestamp ?? eventTime) ?? 0;
+}
+
 function mergePatch(patch: JobPatch): object {
-  const { resourceVersion, labels, annotations, ttlSeconds } = patch;
+  const { resourceVersion, labels, annotations, ttlSeconds, activeDeadlineSeconds, suspend, parallelism } = patch;
+  const spec = {
+    ...(ttlSeconds === undefined ? {} : { ttlSecondsAfterFinished: ttlSeconds }),
+    ...(activeDeadlineSeconds === undefined ? {} : { activeDeadlineSeconds }),
+    ...(suspend === undefined ? {} : { suspend }),
+    ...(parallelism === undefined ? {} : { parallelism }),
+  };
   return {
     metadata: {
       ...(resourceVersion === undefined ? {} : { resourceVersion }),
       ...(labels === undefined ? {} : { labels }),
       ...(annotations === undefined ? {} : { annotations }),
     },
-    ...(ttlSeconds === undefined ? {} : { spec: { ttlSecondsAfterFinished: ttlSeconds } }),
+    ...(Object.keys(spec).length === 0 ? {} : { spec }),
   };
 }
 

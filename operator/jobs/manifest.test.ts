@@ -78,6 +78,10 @@ describe('a Job as it is rendered', () => {
     ],
     ['everything-set', render(everything, 'document-processing', { encoding: 'base64' })],
     ['pod-template-patch', render(patched, 'patched')],
+    [
+      'security-baseline',
+      render('taskTypes: { root: { image: "registry.example/root:1", security: baseline } }', 'root'),
+    ],
   ])('%s', async (name, job) => {
     await expect(stringify(job, { lineWidth: 0 })).toMatchFileSnapshot(`golden/${name}.yaml`);
   });
@@ -117,6 +121,9 @@ describe('a Job as it is rendered', () => {
       [ANNOTATION.insertedOn]: '2026-01-01T00:00:00.000Z',
       [ANNOTATION.encoding]: 'plain',
       [ANNOTATION.configHash]: '0123456789ab',
+      [ANNOTATION.startTimeout]: '600',
+      [ANNOTATION.unschedulableTimeout]: '3600',
+      [ANNOTATION.security]: 'restricted',
       [ANNOTATION.webhookMode]: 'runner',
       [ANNOTATION.webhookUrl]: 'https://b.example/h',
     });

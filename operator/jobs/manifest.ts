@@ -1,5 +1,12 @@
 /** A task as a Kubernetes Job. Pure; golden-tested. */
-import type { V1Container, V1EnvVar, V1Job, V1PodTemplateSpec } from '@kubernetes/client-node';
+import type {
+  V1Container,
+  V1EnvVar,
+  V1Job,
+  V1PodSecurityContext,
+  V1PodTemplateSpec,
+  V1SecurityContext,
+} from '@kubernetes/client-node';
 import {
   ANNOTATION,
   jobName,
@@ -72,6 +79,9 @@ export function manifest(task: TaskInHand, policy: TaskPolicy, context: Manifest
         [ANNOTATION.insertedOn]: iso(task.message.insertedOn),
         [ANNOTATION.encoding]: task.encoding,
         [ANNOTATION.configHash]: context.configHash,
+        [ANNOTATION.startTimeout]: String(policy.startTimeoutSeconds),
+        [ANNOTATION.unschedulableTimeout]: String(policy.unschedulableTimeoutSeconds),
+        [ANNOTATION.security]: policy.security,
         [ANNOTATION.webhookMode]: webhookMode(policy),
         ...(task.webhookUrl === undefined ? {} : { [ANNOTATION.webhookUrl]: task.webhookUrl }),
       },
@@ -156,13 +166,7 @@ function podTemplate(
         : { imagePullSecrets: policy.imagePullSecrets.map((name) => ({ name })) }),
       ...(policy.nodeSelector === undefined ? {} : { nodeSelector: policy.nodeSelector }),
       ...(policy.tolerations === undefined ? {} : { tolerations: policy.tolerations }),
-      securityContext: {
-        runAsNonRoot: true,
-        runAsUser: 65532,
-        runAsGroup: 65532,
-        fsGroup: 65532,
-        seccompProfile: { type: 'RuntimeDefault' },
-      },
+      securityContext: podSecurity(policy),
       containers: [taskContainer(task, policy, webhookBase)],
       volumes: [{ name: 'tmp', emptyDir: {} }],
     },
@@ -185,13 +189,29 @@ function taskContainer(task: TaskInHand, policy: TaskPolicy, webhookBase: string
     env: [...slipwayEnv(task, policy, webhookBase), ...(policy.env as V1EnvVar[])],
     ...(policy.envFrom.length === 0 ? {} : { envFrom: policy.envFrom as NonNullable<V1Container['envFrom']> }),
     resources: { requests: { cpu, memory, ...storage }, limits: { memory, ...storage } },
-    // A foreign image was not written for a read-only root; Pod Security "restricted" does not ask for it.
-    securityContext: {
-      allowPrivilegeEscalation: false,
-      ...(policy.runner === 'slipway' ? { readOnlyRootFilesystem: true } : {}),
-      capabilities: { drop: ['ALL'] },
-    },
+    securityContext: containerSecurity(policy),
+    // What a foreign image printed last tells whether it lacked a right; our runner writes its own message.
+    ...(policy.runner === 'foreign' ? { terminationMessagePolicy: 'FallbackToLogsOnError' } : {}),
     volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }],
+  };
+}
+
+const TASK_USER = 65532;
+
+/** Under `baseline` the image's own user runs, root included. */
+function podSecurity({ security }: TaskPolicy): V1PodSecurityContext {
+  const seccompProfile = { type: 'RuntimeDefault' };
+  if (security === 'baseline') return { seccompProfile };
+  return { runAsNonRoot: true, runAsUser: TASK_USER, runAsGroup: TASK_USER, fsGroup: TASK_USER, seccompProfile };
+}
+
+/** A foreign image was not written for a read-only root; Pod Security `restricted` does not ask for it. */
+function containerSecurity({ security, runner }: TaskPolicy): V1SecurityContext {
+  if (security === 'baseline') return { allowPrivilegeEscalation: false };
+  return {
+    allowPrivilegeEscalation: false,
+    ...(runner === 'slipway' ? { readOnlyRootFilesystem: true } : {}),
+    capabilities: { drop: ['ALL'] },
   };
 }
 

@@ -85,6 +85,7 @@ describe('the outcome', () => {
       finishedAt: '2026-01-01T00:00:00.000Z',
       webhookDue: false,
       result: { echoed: true },
+      leaseLost: false,
     });
   });
 

@@ -5,13 +5,14 @@ import { ANNOTATION } from '../../contract/identity.ts';
 import { EXIT, parseReport, type RunnerReport } from '../../contract/runner-abi.ts';
 import { iso } from '../../lib/clock.ts';
 import { tryParseJson } from '../../lib/json.ts';
+import { isBeingEnded, noteOn, usedAttempts } from './notes.ts';
 import type { JobEnd, JobRecord, PodRecord, TaskContainer } from './records.ts';
-import { notedTrouble, startTrouble } from './start-trouble.ts';
+import { waitingTrouble } from './start-trouble.ts';
 
 type Terminated = Extract<TaskContainer, { kind: 'terminated' }>;
 
 const outcomeSchema = z.object({
-  status: z.enum(['completed', 'failed']),
+  status: z.enum(['completed', 'failed', 'cancelled']),
   diagnosis: z.object({
     category: z.enum(Object.keys(HINTS) as (keyof typeof HINTS)[]),
     message: z.string(),
@@ -27,6 +28,8 @@ const outcomeSchema = z.object({
   webhookDue: z.boolean(),
   result: z.unknown().optional(),
   resultUrl: z.string().optional(),
+  /** The message was out of our hands while the Job lived: somebody else may have done the task too. */
+  leaseLost: z.boolean().default(false),
 });
 
 /** How a task ended. Stands on the Job as an annotation as soon as more than deleting its message is due. */
@@ -50,18 +53,24 @@ function judge(job: JobRecord, end: JobEnd, pods: readonly PodRecord[]): Outcome
   const ended = pods.flatMap((pod) => (pod.task?.kind === 'terminated' ? [pod.task] : []));
   const final = last?.task?.kind === 'terminated' ? last.task : undefined;
   const report = final === undefined ? undefined : parseReport(final.message);
-  const status = end.kind === 'complete' ? 'completed' : 'failed';
+  const diagnosis =
+    end.kind === 'complete' ? diagnose('Completed', 'the task completed') : failure(job, end, last, final, report);
+  const status = end.kind === 'complete' ? 'completed' : diagnosis.category === 'Cancelled' ? 'cancelled' : 'failed';
+  const used = usedAttempts(job);
   const starts = ended.flatMap((task) => (task.startedAt === undefined || task.startedAt <= 0 ? [] : [task.startedAt]));
   return {
     status,
-    diagnosis:
-      end.kind === 'complete' ? diagnose('Completed', 'the task completed') : failure(job, end, last, final, report),
-    attempts: pods.slice(-20).map(attempt),
+    diagnosis,
+    attempts: [
+      ...used.map(({ finishedAt, reason }) => ({ finishedAt, exitCode: null, reason })),
+      ...pods.filter(({ name }) => !used.some(({ pod }) => pod === name)).map(attempt),
+    ].slice(-20),
     startedAt: starts.length === 0 ? null : iso(Math.min(...starts)),
     finishedAt: iso(end.at),
     webhookDue: webhookDue(job, status, report),
     ...(status === 'completed' && report?.result !== undefined ? { result: report.result } : {}),
     ...(status === 'completed' && report?.resultUrl !== undefined ? { resultUrl: report.resultUrl } : {}),
+    leaseLost: job.annotations[ANNOTATION.leaseLost] !== undefined,
   };
 }
 
@@ -70,11 +79,7 @@ function attempt(pod: PodRecord): Outcome['attempts'][number] {
   return {
     finishedAt: task?.finishedAt === undefined ? null : iso(task.finishedAt),
     exitCode: task?.exitCode ?? null,
-    reason:
-      pod.reason ||
-      (pod.disrupted
-        ? 'Disrupted'
-        : task?.reason || (pod.task?.kind === 'waiting' ? pod.task.reason : '') || pod.phase),
+    reason: pod.reason || (pod.disrupted ? 'Disrupted' : task?.reason || pod.waiting?.reason || pod.phase),
   };
 }
 
@@ -85,12 +90,12 @@ function failure(
   task: Terminated | undefined,
   report: RunnerReport | undefined,
 ): Diagnosis {
-  const neverRan = task === undefined || (task.startedAt ?? 0) <= 0;
-  const killedByDeadline = pod?.reason === 'DeadlineExceeded' || end.reason === 'DeadlineExceeded';
-  const trouble = pod === undefined ? undefined : startTrouble([pod]);
+  const noted = noteOn(job)?.diagnosis;
+  if (noted !== undefined && isBeingEnded(job) && end.reason === 'DeadlineExceeded') return noted;
+  const trouble = pod === undefined ? undefined : waitingTrouble(pod)?.diagnosis;
   if (trouble !== undefined) return trouble;
-  const noted = neverRan && killedByDeadline ? notedTrouble(job) : undefined;
-  if (noted !== undefined) return noted;
+  const wasRemoved = pod !== undefined && usedAttempts(job).some((one) => one.pod === pod.name);
+  if (noted !== undefined && (wasRemoved || !(pod?.begun ?? false)) && !couldNotStart(task)) return noted;
   if (report?.error?.code === 'TaskTimedOut') return diagnose('TaskTimedOut', report.error.message);
   if (pod?.reason === 'DeadlineExceeded')
     return diagnose(
@@ -98,18 +103,32 @@ function failure(
       'the pod passed its deadline (start, task timeout and grace period together) and was killed',
     );
   if (pod?.reason === 'Evicted') return diagnose('Evicted', pod.message || 'the pod was evicted');
-  if (report?.error !== undefined) return diagnose('TaskFailed', report.error.message);
+  if (report?.error !== undefined)
+    return diagnose('TaskFailed', withRights(job, report.error.message, report.error.message));
   // A container that dies for memory within milliseconds of its start often has the reason Error, so the code decides too.
   if (task?.reason === 'OOMKilled' || task?.exitCode === 137)
     return diagnose(
       'OutOfMemory',
       `the container was killed (exit code ${task.exitCode}, ${task.reason || 'no reason given'})`,
     );
-  if (task?.reason === 'StartError' || task?.reason === 'ContainerCannotRun')
-    return diagnose('ContainerConfig', `the container could not start: ${task.message}`);
-  if (task !== undefined) return diagnose('TaskFailed', exitText(task));
+  if (task !== undefined && couldNotStart(task))
+    return diagnose('ContainerConfig', withRights(job, `the container could not start: ${task.message}`, task.message));
+  if (task !== undefined) return diagnose('TaskFailed', withRights(job, exitText(task), task.message));
   if (end.reason === 'DeadlineExceeded') return diagnose('TaskTimedOut', `the Job passed its deadline: ${end.message}`);
   return diagnose('TaskFailed', `${end.reason}: ${end.message} (its pods are gone)`);
+}
+
+function couldNotStart(task: Terminated | undefined): boolean {
+  return task?.reason === 'StartError' || task?.reason === 'ContainerCannotRun';
+}
+
+/** What programs say that were refused a right which `security: restricted` does not give. */
+const RIGHT_REFUSED = /\b(EACCES|EPERM|EROFS)\b|permission denied|operation not permitted|read-only file system/i;
+
+/** Adds to a failure's text what would help, if the container's last words speak of a missing right; the words themselves are not repeated. */
+function withRights(job: JobRecord, text: string, lastWords: string): string {
+  if (job.annotations[ANNOTATION.security] !== 'restricted' || !RIGHT_REFUSED.test(lastWords)) return text;
+  return `${text}; it was refused a right, so if its image must run as root or write to its root file system, set security: baseline in the task type`;
 }
 
 function exitText(task: Terminated): string {

@@ -29,6 +29,8 @@ export interface JobRecord {
   readonly parallelism: number;
   /** backoffLimit + 1. */
   readonly attempts: number;
+  /** activeDeadlineSeconds: counted from `startedAt`. */
+  readonly deadlineSeconds: number | undefined;
   readonly end: JobEnd | undefined;
   readonly ttlSeconds: number | undefined;
   readonly settled: boolean;
@@ -51,9 +53,20 @@ export type TaskContainer =
 /** A pod of a Job as observed. */
 export interface PodRecord {
   readonly name: string;
+  readonly uid: string;
   readonly jobName: string;
   readonly createdAt: number;
+  /** When it is to be gone at the latest, once somebody has deleted it: the deletion and the grace period. */
+  readonly deletedBy: number | undefined;
+  /** Since when it waits for its next container to start: since it got a node, or since an init container ended. */
+  readonly stageSince: number | undefined;
+  /** Why it has none, in the scheduler's words. */
+  readonly unschedulable: string | undefined;
   readonly phase: string;
+  /** Whether a container of it, init containers included, has run. */
+  readonly begun: boolean;
+  /** What its first container, init containers included, waits for that is no stage of an ordinary start. */
+  readonly waiting: { readonly reason: string; readonly message: string } | undefined;
   /** The pod's own reason, such as Evicted or DeadlineExceeded. */
   readonly reason: string;
   readonly message: string;
@@ -79,6 +92,7 @@ export interface RawJob {
     suspend?: boolean;
     parallelism?: number;
     backoffLimit?: number;
+    activeDeadlineSeconds?: number;
     ttlSecondsAfterFinished?: number;
     template?: { metadata?: RawMeta };
   };
@@ -92,6 +106,7 @@ export interface RawPod {
     reason?: string;
     message?: string;
     conditions?: RawCondition[];
+    initContainerStatuses?: RawContainerStatus[];
     containerStatuses?: RawContainerStatus[];
   };
 }
@@ -145,6 +160,7 @@ export function jobRecord(raw: RawJob): JobRecord {
     suspended: spec.suspend === true,
     parallelism: spec.parallelism ?? 1,
     attempts: (spec.backoffLimit ?? 6) + 1,
+    deadlineSeconds: spec.activeDeadlineSeconds,
     end: jobEnd(status.conditions ?? []),
     ttlSeconds: spec.ttlSecondsAfterFinished,
     settled: labels[LABEL.state] === STATE.settled,
@@ -155,11 +171,20 @@ export function jobRecord(raw: RawJob): JobRecord {
 export function podRecord(raw: RawPod): PodRecord {
   const { metadata = {}, status = {} } = raw;
   const container = status.containerStatuses?.find((one) => one.name === TASK_CONTAINER);
+  const all = [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])];
+  const waiting = all.map(({ state }) => state?.waiting).find((state) => !ORDINARY.includes(state?.reason ?? ''));
+  const scheduled = status.conditions?.find((one) => one.type === 'PodScheduled');
   return {
     name: metadata.name ?? '',
+    uid: metadata.uid ?? '',
     jobName: metadata.labels?.[JOB_NAME_LABEL] ?? '',
     createdAt: fromIso(metadata.creationTimestamp) ?? 0,
+    deletedBy: fromIso(metadata.deletionTimestamp),
+    stageSince: scheduled?.status === 'True' ? stageSince(scheduled, status.initContainerStatuses ?? []) : undefined,
+    unschedulable: scheduled?.reason === 'Unschedulable' ? (scheduled.message ?? '') : undefined,
     phase: status.phase ?? 'Unknown',
+    begun: all.some(hasRun),
+    waiting: waiting === undefined ? undefined : { reason: waiting.reason ?? '', message: waiting.message ?? '' },
     reason: status.reason ?? '',
     message: status.message ?? '',
     disrupted: (status.conditions ?? []).some((one) => one.type === 'DisruptionTarget' && one.status === 'True'),
@@ -187,6 +212,18 @@ function jobEnd(conditions: readonly RawCondition[]): JobEnd | undefined {
     reason: condition.reason ?? '',
     message: condition.message ?? '',
   };
+}
+
+/** What every container waits for on its way. */
+const ORDINARY: readonly string[] = ['', 'ContainerCreating', 'PodInitializing'];
+
+function stageSince(scheduled: RawCondition, init: readonly RawContainerStatus[]): number {
+  const ends = init.map(({ state }) => fromIso(state?.terminated?.finishedAt) ?? 0);
+  return Math.max(fromIso(scheduled.lastTransitionTime) ?? 0, ...ends);
+}
+
+function hasRun({ state = {} }: RawContainerStatus): boolean {
+  return state.running !== undefined || (fromIso(state.terminated?.startedAt) ?? 0) > 0;
 }
 
 function taskContainer({ state = {} }: RawContainerStatus): TaskContainer | undefined {

@@ -1,38 +1,126 @@
-/** Why a pod does not start. Pure. The kubelet says it only while it tries: after the pod's deadline nothing of it is left. */
-import { z } from 'zod';
-import { type Diagnosis, diagnose, HINTS } from '../../contract/diagnosis.ts';
+/**
+ * Why a pod does not start, and what is to be done about it. Pure. The kubelet and the scheduler say it only while they try: of a pod that
+ * is gone nothing is left.
+ */
+import { type Diagnosis, diagnose } from '../../contract/diagnosis.ts';
 import { ANNOTATION } from '../../contract/identity.ts';
-import { tryParseJson } from '../../lib/json.ts';
 import type { JobRecord, PodRecord } from './records.ts';
 
-/** Reasons of a waiting container that mean trouble. Any other is a stage of an ordinary start. */
-const WAITING: Readonly<Record<string, keyof typeof HINTS>> = {
-  ErrImagePull: 'ImagePull',
-  ImagePullBackOff: 'ImagePull',
-  ErrImageNeverPull: 'ImagePull',
-  InvalidImageName: 'InvalidImage',
-  CreateContainerConfigError: 'ContainerConfig',
-  CreateContainerError: 'ContainerConfig',
-};
+/**
+ * What to do when the trouble lasts.
+ *
+ * - `fail`: no attempt can mend it, so the Job ends
+ * - `use-attempt`: the pod is deleted, which Kubernetes counts as a failed attempt
+ * - `retry`: the pod is evicted and made anew, which counts as nothing
+ * - `wait`: nothing but telling; it is not the operator's to end
+ */
+export type Remedy = 'fail' | 'use-attempt' | 'retry' | 'wait';
 
-const diagnosisSchema = z.object({
-  category: z.enum(Object.keys(HINTS) as (keyof typeof HINTS)[]),
-  message: z.string(),
-  hint: z.string(),
-});
-
-/** What keeps the newest pod from starting; undefined when nothing is known to. */
-export function startTrouble(pods: readonly PodRecord[]): Diagnosis | undefined {
-  const task = pods.at(-1)?.task;
-  const category = task?.kind === 'waiting' ? WAITING[task.reason] : undefined;
-  return task?.kind !== 'waiting' || category === undefined
-    ? undefined
-    : diagnose(category, task.message === '' ? task.reason : `${task.reason}: ${task.message}`.slice(0, 1000));
+/** Trouble of a start: what it is, the remedy, and from when on (milliseconds since the epoch) the remedy is due. */
+export interface StartTrouble {
+  readonly diagnosis: Diagnosis;
+  readonly remedy: Remedy;
+  readonly dueAt: number;
 }
 
-/** The trouble that was noted on the Job while it could be seen. */
-export function notedTrouble(job: JobRecord): Diagnosis | undefined {
-  const text = job.annotations[ANNOTATION.diagnosis];
-  const parsed = text === undefined ? undefined : diagnosisSchema.safeParse(tryParseJson(text));
-  return parsed?.success ? parsed.data : undefined;
+/** Limits of a start, in seconds, as they stand on the Job: a changed configuration is for new Jobs. */
+export interface StartLimits {
+  readonly startTimeoutSeconds: number;
+  readonly unschedulableTimeoutSeconds: number;
+}
+
+/** How long a pod that was to be gone may still be there before its node is called lost. */
+const LOST_AFTER_MS = 60_000;
+
+/** How the start of a pod goes: trouble; or none so far, and when it would be some though nothing changes (`lookAt`, if ever). */
+export type Start =
+  | { readonly trouble: StartTrouble }
+  | { readonly trouble?: never; readonly lookAt: number | undefined };
+
+/** Looks at the start of a pod. */
+export function judgeStart(
+  pod: PodRecord,
+  { startTimeoutSeconds, unschedulableTimeoutSeconds }: StartLimits,
+  now: number,
+): Start {
+  if (pod.phase === 'Succeeded' || pod.phase === 'Failed') return { lookAt: undefined };
+  if (pod.deletedBy !== undefined) return judgeDeletion(pod, pod.deletedBy, now);
+  if (pod.unschedulable !== undefined) {
+    const diagnosis = diagnose('Unschedulable', pod.unschedulable || 'no node fits');
+    return {
+      trouble: { diagnosis, remedy: 'fail', dueAt: pod.createdAt + unschedulableTimeoutSeconds * 1000 },
+    };
+  }
+  if (pod.stageSince === undefined) return { lookAt: undefined };
+  const dueAt = pod.stageSince + startTimeoutSeconds * 1000;
+  const known = waitingTrouble(pod);
+  if (known !== undefined) return { trouble: { ...known, dueAt: known.remedy === 'fail' ? now : dueAt } };
+  // What has begun has deadlines of its own.
+  if (pod.begun || now < dueAt) return { lookAt: pod.begun ? undefined : dueAt };
+  const waiting = pod.task?.kind === 'waiting' ? pod.task.reason : 'the kubelet says nothing of it';
+  const text = `the pod has had a node for ${startTimeoutSeconds} s (startTimeoutSeconds) and no container of it runs (${waiting}); kubectl describe pod shows its events`;
+  return { trouble: { diagnosis: diagnose('ContainerConfig', text), remedy: 'use-attempt', dueAt } };
+}
+
+/** Why Kubernetes makes no pod of a Job, by what it says in its Event. */
+export function refusalTrouble(text: string, { unschedulableTimeoutSeconds }: StartLimits, now: number): StartTrouble {
+  const message = text.slice(0, 1000);
+  const waiting = { remedy: 'fail', dueAt: now + unschedulableTimeoutSeconds * 1000 } as const;
+  if (/exceeded quota|failed quota/i.test(text)) return { diagnosis: diagnose('QuotaExceeded', message), ...waiting };
+  if (/violates PodSecurity/i.test(text)) {
+    const remedy = 'what the task type asks for is more than the namespace allows';
+    return { diagnosis: diagnose('InvalidSpec', `${message}; ${remedy}`), remedy: 'fail', dueAt: now };
+  }
+  if (/\bis invalid\b/i.test(text)) return { diagnosis: diagnose('InvalidSpec', message), remedy: 'fail', dueAt: now };
+  if (/service ?account/i.test(text)) return { diagnosis: diagnose('ContainerConfig', message), ...waiting };
+  return { diagnosis: diagnose('BackendError', message), ...waiting };
+}
+
+/** The limits that stand on a Job; on one of an earlier version, the defaults of that. */
+export function startLimits({ annotations }: JobRecord): StartLimits {
+  return {
+    startTimeoutSeconds: Number(annotations[ANNOTATION.startTimeout] ?? 600),
+    unschedulableTimeoutSeconds: Number(annotations[ANNOTATION.unschedulableTimeout] ?? 3600),
+  };
+}
+
+/** What the kubelet says it waits for, where that means trouble. Any other reason is a stage of an ordinary start. */
+export function waitingTrouble({ waiting }: Pick<PodRecord, 'waiting'>): Omit<StartTrouble, 'dueAt'> | undefined {
+  if (waiting === undefined) return undefined;
+  const { reason, message: detail } = waiting;
+  const message = (detail === '' ? reason : `${reason}: ${detail}`).slice(0, 1000);
+  switch (reason) {
+    case 'InvalidImageName':
+      return { diagnosis: diagnose('InvalidImage', message), remedy: 'fail' };
+    case 'ErrImagePull':
+    case 'ImagePullBackOff':
+      // A registry that does not answer, or is throttling, is no fault of the task: it may pass, or be another node's luck.
+      return { diagnosis: diagnose('ImagePull', message), remedy: IMAGE_FAULT.test(detail) ? 'use-attempt' : 'retry' };
+    case 'ErrImageNeverPull':
+      return { diagnosis: diagnose('ImagePull', message), remedy: 'use-attempt' };
+    case 'CreateContainerConfigError':
+    case 'CreateContainerError':
+      return ROOT_REFUSED.test(detail)
+        ? {
+            diagnosis: diagnose('ContainerConfig', `${message}; security: baseline in the task type would allow it`),
+            remedy: 'fail',
+          }
+        : { diagnosis: diagnose('ContainerConfig', message), remedy: 'use-attempt' };
+    default:
+      return undefined;
+  }
+}
+
+/** Answers of registries that say: there is no such image, or not for you. */
+const IMAGE_FAULT =
+  /not found|manifest unknown|name unknown|does not exist|unauthorized|authentication required|denied|forbidden|no basic auth|insufficient_scope/i;
+
+/** The kubelet's words for an image that would run as root, or as a user whose number it cannot tell, under runAsNonRoot. */
+const ROOT_REFUSED = /runAsNonRoot/;
+
+/** A kubelet that does not confirm a deletion is not there any more; only the node's return, or its removal, ends the pod. */
+function judgeDeletion(pod: PodRecord, deletedBy: number, now: number): Start {
+  if (now < deletedBy + LOST_AFTER_MS) return { lookAt: deletedBy + LOST_AFTER_MS };
+  const text = `pod ${pod.name} was to be gone ${Math.round((now - deletedBy) / 1000)} s ago, and its node does not say that it is; the task may still run there. Once the node is known to be off: kubectl delete pod ${pod.name} --force`;
+  return { trouble: { diagnosis: diagnose('NodeLost', text), remedy: 'wait', dueAt: Number.POSITIVE_INFINITY } };
 }

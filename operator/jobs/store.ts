@@ -9,6 +9,17 @@ export interface JobPatch {
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string | null>>;
   readonly ttlSeconds?: number;
+  /** 1 ends the Job as `DeadlineExceeded`, its pods killed, its record kept; a suspended one only when it is resumed in the same patch. */
+  readonly activeDeadlineSeconds?: number;
+  readonly suspend?: boolean;
+  /** 0: no pod is made, whatever else the Job says. */
+  readonly parallelism?: number;
+}
+
+/** A pod as the one object that it is: a later one of the same name has another uid. */
+export interface PodRef {
+  readonly name: string;
+  readonly uid: string;
 }
 
 /** A message for people about an object, shown by `kubectl describe` and `kubectl get events`. */
@@ -50,6 +61,12 @@ export interface JobStore {
   /** A Job read directly, not from a cache; undefined when it is not there. */
   get(name: string, signal?: AbortSignal): Promise<FullJob | undefined>;
   patch(name: string, patch: JobPatch, signal?: AbortSignal): Promise<JobRecord>;
+  /** Deletes a pod: for its Job that is a failed attempt. Resolves also when the pod is gone already, or another has its name. */
+  deletePod(pod: PodRef, signal?: AbortSignal): Promise<void>;
+  /** Evicts a pod: its Job makes another one, and no attempt is used up. `throttled` while a disruption budget forbids it. */
+  evictPod(pod: PodRef, signal?: AbortSignal): Promise<void>;
+  /** What Kubernetes said last when it could not make a pod of the Job (its Event FailedCreate); undefined when it said nothing. */
+  podRefusal(job: Pick<JobRecord, 'name' | 'uid'>, signal?: AbortSignal): Promise<string | undefined>;
   /** Makes an Event; the same notice about the same object is one Event, whoever repeats it. Never throws: an Event is a courtesy. */
   notify(notice: Notice): Promise<void>;
   /** Reports what there is and what changes, for ever; ends when `signal` aborts. */

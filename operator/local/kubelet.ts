@@ -34,8 +34,8 @@ export type RunPod = (pod: LocalPod, life: ContainerLife) => Promise<ContainerEn
 export interface KubeletTools {
   readonly clock: Clock;
   readonly runPod: RunPod;
-  /** Takes each new status. */
-  readonly setStatus: (status: LocalPod['status']) => void;
+  /** Takes each new status, and gives it as it is stored: with the conditions that others have set. */
+  readonly setStatus: (status: LocalPod['status']) => LocalPod['status'];
 }
 
 /** The longest timer that there is: about 25 days. */
@@ -54,12 +54,12 @@ export async function runToEnd(pod: LocalPod, tools: KubeletTools, stop: AbortSi
   const stopping = clock.deadline(limitMs, stop);
   const at = () => timestamp(clock.now());
   let startedAt: string | undefined;
-  const tell = (status: Omit<LocalPod['status'], 'startTime' | 'containerStatuses'>, state: ContainerState) => {
-    const { startTime } = pod.status;
-    const whole = { ...status, startTime, containerStatuses: [{ name: containers[0].name, state }] };
-    setStatus(whole);
-    return whole;
-  };
+  const { startTime = at() } = pod.status;
+  const tell = (
+    status: Pick<LocalPod['status'], 'phase' | 'reason' | 'message'>,
+    state: ContainerState,
+    ...set: Condition[]
+  ) => setStatus({ ...status, startTime, conditions: set, containerStatuses: [{ name: containers[0].name, state }] });
   const end = await runPod(pod, {
     stopping,
     started: () => {
@@ -74,9 +74,9 @@ export async function runToEnd(pod: LocalPod, tools: KubeletTools, stop: AbortSi
     {
       phase: end?.exitCode === 0 && !timedOut ? 'Succeeded' : 'Failed',
       ...(timedOut ? DEADLINE_EXCEEDED : {}),
-      ...(end?.disrupted ? { conditions: [disruption(at())] } : {}),
     },
     { terminated: end === undefined ? NEVER_STARTED : terminated(end, startedAt ?? EPOCH, at()) },
+    ...(end?.disrupted ? [evicted(at())] : []),
   );
 }
 
@@ -98,7 +98,8 @@ function terminated({ exitCode, reason, message = '' }: ContainerEnd, startedAt:
   return { exitCode, reason: reason ?? (exitCode === 0 ? 'Completed' : 'Error'), message, startedAt, finishedAt };
 }
 
-function disruption(at: string): Condition {
+/** The condition of a pod that was evicted by API. */
+export function evicted(at: string): Condition {
   return {
     type: 'DisruptionTarget',
     status: 'True',

@@ -67,7 +67,7 @@ const jobSchema = z.looseObject({
     parallelism: z.number().int().min(0).max(1).default(1),
     suspend: z.boolean().default(false),
     backoffLimit: z.number().int().min(0).default(6),
-    activeDeadlineSeconds: seconds.min(1).exactOptional(),
+    activeDeadlineSeconds: seconds.exactOptional(),
     ttlSecondsAfterFinished: seconds.exactOptional(),
     podFailurePolicy: z.looseObject({ rules: z.array(failureRuleSchema) }).default({ rules: [] }),
     template: z.looseObject({
@@ -92,6 +92,8 @@ export interface ServerMeta {
   readonly uid: string;
   readonly resourceVersion: string;
   readonly creationTimestamp: string;
+  /** When it is to be gone at the latest, once it is deleted. */
+  readonly deletionTimestamp?: string;
 }
 
 /** An entry of `status.conditions`. */
@@ -144,8 +146,10 @@ export interface LocalPod {
     readonly phase: 'Pending' | 'Running' | 'Succeeded' | 'Failed';
     readonly reason?: string;
     readonly message?: string;
-    readonly startTime: string;
-    readonly conditions?: Condition[];
+    /** Not there as long as the pod has no node. */
+    readonly startTime?: string;
+    readonly conditions: Condition[];
+    /** Empty as long as the pod has no node. */
     readonly containerStatuses: { readonly name: string; readonly state: ContainerState }[];
   };
 }

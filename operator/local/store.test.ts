@@ -1,5 +1,5 @@
 import type { V1Job } from '@kubernetes/client-node';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { testConfig, testPolicy, testTask } from '#/testing/jobs.ts';
 import { EPOCH, settled, VirtualClock } from '#/testing/virtual-clock.ts';
 import { LABEL, STATE } from '../../contract/identity.ts';
@@ -8,7 +8,7 @@ import { manifest } from '../jobs/manifest.ts';
 import type { JobRecord, PodRecord } from '../jobs/records.ts';
 import type { Observation } from '../jobs/store.ts';
 import type { ContainerEnd, RunPod } from './kubelet.ts';
-import { createLocalStore, type LocalStore } from './store.ts';
+import { createLocalStore, type LocalStore, type LocalStoreOptions } from './store.ts';
 
 const config = testConfig(`
 defaults: { timeoutSeconds: 60, graceSeconds: 5, startTimeoutSeconds: 10, unschedulableTimeoutSeconds: 10 }
@@ -43,9 +43,12 @@ function script(...ends: readonly (ContainerEnd | number)[]): (clock: Clock) => 
 }
 
 /** A store with scripted pods, and everything that a follower has heard of it. */
-function setUp(runPod: (clock: Clock) => RunPod = script(0)) {
+function setUp(
+  runPod: (clock: Clock) => RunPod = script(0),
+  options: Pick<LocalStoreOptions, 'admit' | 'schedule'> = {},
+) {
   const clock = new VirtualClock();
-  const store = createLocalStore({ clock, runPod: runPod(clock) });
+  const store = createLocalStore({ clock, runPod: runPod(clock), ...options });
   const heard: Observation[] = [];
   const listening = new AbortController();
   void store.follow((observation) => heard.push(observation), listening.signal);
@@ -291,9 +294,320 @@ test('a deleted Job is gone at once, its pod when its container has ended', asyn
   store.remove(name);
   await clock.advance(1000);
   expect(await store.get(name)).toBeUndefined();
-  expect(heard.at(-1)?.kind).toBe('job-gone');
+  expect(heard.slice(-2)).toMatchObject([
+    { kind: 'job-gone', job: { name } },
+    { kind: 'pod', pod: { phase: 'Running', deletedBy: EPOCH + 6000 } },
+  ]);
   await clock.advance(3000);
   expect(heard.at(-1)?.kind).toBe('pod-gone');
+});
+
+/** Pods that run until they are told to end, and take three seconds for it. */
+const endless: (clock: Clock) => RunPod = (clock) => async (_pod, life) => {
+  life.started();
+  await new Promise((resolve) => life.stopping.addEventListener('abort', resolve));
+  await clock.sleep(3000, new AbortController().signal);
+  return { exitCode: 143 };
+};
+
+describe('a deadline that is patched', () => {
+  test('counts from the start, and ends the pod before the Job', async () => {
+    const { clock, store, heard } = setUp(endless);
+    const { name } = await store.create(job());
+    await clock.advance(10_000);
+    expect(await store.patch(name, { activeDeadlineSeconds: 20 })).toMatchObject({ deadlineSeconds: 20 });
+    await clock.advance(9000);
+    expect((await record(store, name)).end).toBeUndefined();
+    await clock.advance(1000);
+    expect(heard.at(-1)).toMatchObject({ kind: 'pod', pod: { phase: 'Running', deletedBy: EPOCH + 25_000 } });
+    await clock.advance(3000);
+    expect(heard.slice(-3)).toMatchObject([
+      { kind: 'pod', pod: { phase: 'Failed', task: { exitCode: 143 }, disrupted: false } },
+      { kind: 'pod-gone' },
+      { kind: 'job', job: { end: { kind: 'failed', reason: 'DeadlineExceeded', at: EPOCH + 23_000 } } },
+    ]);
+  });
+
+  test('and has passed already ends the Job at once, also between two attempts', async () => {
+    const { clock, store, pods } = setUp(script(1));
+    const { name } = await store.create(job());
+    await clock.advance(15_000);
+    await store.patch(name, { activeDeadlineSeconds: 1 });
+    await settled();
+    expect((await record(store, name)).end).toMatchObject({ reason: 'DeadlineExceeded', at: EPOCH + 15_000 });
+    await clock.advance(60_000);
+    expect(pods()).toHaveLength(1);
+  });
+
+  test('can be put off', async () => {
+    const { clock, store } = setUp(script(0));
+    const { name } = await store.create(job('m1', { activeDeadlineSeconds: 5 }));
+    await clock.advance(4000);
+    await store.patch(name, { activeDeadlineSeconds: 60 });
+    await clock.advance(10_000);
+    expect((await record(store, name)).end).toMatchObject({ kind: 'complete' });
+  });
+
+  test('ends a suspended Job only when it is resumed, without a pod when its parallelism is 0', async () => {
+    const { clock, store, pods } = setUp();
+    const { name } = await store.create(job('m1', { suspend: true }));
+    await store.patch(name, { activeDeadlineSeconds: 1 });
+    await clock.advance(60_000);
+    expect(await record(store, name)).toMatchObject({ suspended: true, startedAt: undefined, end: undefined });
+    await store.patch(name, { suspend: false, parallelism: 0, activeDeadlineSeconds: 1 });
+    await clock.advance(1000);
+    const { startedAt, end, parallelism } = await record(store, name);
+    expect({ startedAt, parallelism }).toEqual({ startedAt: EPOCH + 60_000, parallelism: 0 });
+    expect(end).toMatchObject({ kind: 'failed', reason: 'DeadlineExceeded', at: EPOCH + 61_000 });
+    expect(pods()).toEqual([]);
+  });
+});
+
+describe('a suspended Job', () => {
+  test('loses its pod, counts nothing, and starts anew when it is resumed', async () => {
+    const { clock, store, heard, pods } = setUp(script(0));
+    const { name } = await store.create(job('m1', { backoffLimit: 0, activeDeadlineSeconds: 15 }));
+    await clock.advance(9000);
+    await store.patch(name, { suspend: true });
+    await clock.advance(3000);
+    expect(heard.findLast(({ kind }) => kind === 'pod-gone')).toMatchObject({ pod: { phase: 'Failed' } });
+    expect(await record(store, name)).toMatchObject({ suspended: true, startedAt: EPOCH, end: undefined });
+    await store.patch(name, { suspend: false });
+    await clock.advance(9000);
+    expect(await record(store, name)).toMatchObject({ startedAt: EPOCH + 12_000, end: undefined });
+    await clock.advance(1000);
+    expect((await record(store, name)).end).toMatchObject({ kind: 'complete' });
+    expect(pods()).toHaveLength(2);
+  });
+
+  test('is judged by its old start when it is resumed', async () => {
+    const { clock, store, pods } = setUp(script(0));
+    const { name } = await store.create(job('m1', { activeDeadlineSeconds: 15 }));
+    await clock.advance(5000);
+    await store.patch(name, { suspend: true });
+    await clock.advance(15_000);
+    expect((await record(store, name)).end).toBeUndefined();
+    await store.patch(name, { suspend: false });
+    await clock.advance(20_000);
+    expect((await record(store, name)).end).toMatchObject({ reason: 'DeadlineExceeded', at: EPOCH + 20_000 });
+    expect(pods()).toHaveLength(1);
+  });
+
+  test('gets no second pod before the first has ended', async () => {
+    const { clock, store, pods } = setUp(endless);
+    const { name } = await store.create(job());
+    await clock.advance(1000);
+    await store.patch(name, { suspend: true });
+    await settled();
+    await store.patch(name, { suspend: false });
+    await clock.advance(2000);
+    expect(pods()).toHaveLength(1);
+    await clock.advance(1000);
+    expect(pods()).toHaveLength(2);
+    expect(await record(store, name)).toMatchObject({ end: undefined });
+  });
+
+  test('keeps its back-off', async () => {
+    const { clock, store, pods } = setUp(script(1));
+    const { name } = await store.create(job());
+    await clock.advance(11_000);
+    await store.patch(name, { suspend: true });
+    await clock.advance(2000);
+    await store.patch(name, { suspend: false });
+    await clock.advance(6999);
+    expect(pods()).toHaveLength(1);
+    await clock.advance(1);
+    expect(pods()).toHaveLength(2);
+  });
+});
+
+test('a Job whose parallelism is 0 loses its pod, counts nothing, and keeps its start', async () => {
+  const { clock, store, pods } = setUp(script(0));
+  const { name } = await store.create(job('m1', { backoffLimit: 0 }));
+  await clock.advance(1000);
+  await store.patch(name, { parallelism: 0 });
+  await clock.advance(60_000);
+  expect(pods()).toHaveLength(1);
+  await store.patch(name, { parallelism: 1 });
+  await clock.advance(10_000);
+  expect(await record(store, name)).toMatchObject({ startedAt: EPOCH, end: { kind: 'complete' } });
+});
+
+describe('a pod that is taken away', () => {
+  test('by deletion ends within its grace, is removed, and was an attempt', async () => {
+    const { clock, store, heard, pods } = setUp(endless);
+    const { name } = await store.create(job('m1', { backoffLimit: 1 }));
+    await clock.advance(1000);
+    const [first] = pods() as [PodRecord];
+    await store.deletePod(first);
+    await settled();
+    expect(pods()).toMatchObject([{ phase: 'Running', deletedBy: EPOCH + 6000 }]);
+    await clock.advance(3000);
+    expect(heard.filter(({ kind }) => kind === 'pod-gone')).toMatchObject([
+      { pod: { uid: first.uid, phase: 'Failed', disrupted: false, task: { exitCode: 143 } } },
+    ]);
+    await clock.advance(9999);
+    expect(pods()).toHaveLength(1);
+    await clock.advance(1);
+    expect(pods()).toHaveLength(2);
+    await store.deletePod(pods()[1] as PodRecord);
+    await clock.advance(3000);
+    expect((await record(store, name)).end).toMatchObject({ kind: 'failed', reason: 'BackoffLimitExceeded' });
+  });
+
+  test('by eviction is disrupted, and was none', async () => {
+    const { clock, store, heard, pods } = setUp(endless);
+    const { name } = await store.create(job('m1', { backoffLimit: 0 }));
+    for (const rounds of [1, 2, 3]) {
+      await clock.advance(60_000);
+      expect(pods()).toHaveLength(rounds);
+      await store.evictPod(pods().at(-1) as PodRecord);
+      await clock.advance(3000);
+      expect(heard.findLast(({ kind }) => kind === 'pod-gone')).toMatchObject({ pod: { disrupted: true } });
+    }
+    expect((await record(store, name)).end).toBeUndefined();
+  });
+
+  test('by deletion and then by eviction is disrupted', async () => {
+    const { clock, store, pods } = setUp(endless);
+    const { name } = await store.create(job('m1', { backoffLimit: 0 }));
+    await clock.advance(1000);
+    const [pod] = pods() as [PodRecord];
+    await store.deletePod(pod);
+    await clock.advance(1000);
+    await store.evictPod(pod);
+    await clock.advance(2000);
+    expect(pods()).toMatchObject([{ deletedBy: EPOCH + 6000, disrupted: true }]);
+    expect((await record(store, name)).end).toBeUndefined();
+  });
+
+  test('counts, though its Job is suspended while it ends', async () => {
+    const { clock, store, pods } = setUp(endless);
+    const { name } = await store.create(job('m1', { backoffLimit: 0 }));
+    await clock.advance(1000);
+    await store.deletePod(pods()[0] as PodRecord);
+    await store.patch(name, { suspend: true });
+    await clock.advance(3000);
+    expect((await record(store, name)).end).toMatchObject({ reason: 'BackoffLimitExceeded' });
+  });
+
+  test('and ends with success meanwhile has succeeded', async () => {
+    const graceful: RunPod = async (_pod, life) => {
+      life.started();
+      await new Promise((resolve) => life.stopping.addEventListener('abort', resolve));
+      return { exitCode: 0 };
+    };
+    const { clock, store, pods } = setUp(() => graceful);
+    const { name } = await store.create(job());
+    await clock.advance(1000);
+    await store.deletePod(pods()[0] as PodRecord);
+    await clock.advance(1000);
+    expect((await record(store, name)).end).toMatchObject({ kind: 'complete' });
+  });
+
+  test('and has ended already is removed, and nothing else comes of it', async () => {
+    const { clock, store, heard, pods } = setUp(script(0));
+    const { name } = await store.create(job());
+    await clock.advance(20_000);
+    const before = await record(store, name);
+    await store.deletePod(pods()[0] as PodRecord);
+    await store.deletePod(pods()[0] as PodRecord);
+    await settled();
+    expect(heard.filter(({ kind }) => kind === 'pod-gone')).toHaveLength(1);
+    expect(await record(store, name)).toEqual(before);
+  });
+
+  test('under another uid stays', async () => {
+    const { clock, store, pods } = setUp(endless);
+    await store.create(job());
+    await clock.advance(1000);
+    const { name } = pods()[0] as PodRecord;
+    await store.deletePod({ name, uid: 'another' });
+    await store.evictPod({ name, uid: 'another' });
+    await clock.advance(60_000);
+    expect(pods()).toMatchObject([{ phase: 'Running', deletedBy: undefined, disrupted: false }]);
+  });
+});
+
+describe('a pod without a node', () => {
+  const NO_NODE = '0/3 nodes are available: 3 Insufficient cpu.';
+
+  test('waits, in the words of the scheduler, and starts when it gets one', async () => {
+    let message: string | undefined = NO_NODE;
+    const { clock, store, heard } = setUp(script(0), { schedule: () => message });
+    const { name } = await store.create(job());
+    await clock.advance(600_000);
+    expect(heard.filter(({ kind }) => kind === 'pod')).toMatchObject([
+      { pod: { phase: 'Pending', unschedulable: NO_NODE, stageSince: undefined, task: undefined } },
+    ]);
+    message = undefined;
+    await clock.advance(10_000);
+    expect(heard.at(-1)).toMatchObject({
+      pod: { phase: 'Running', stageSince: EPOCH + 610_000, unschedulable: undefined },
+    });
+    await clock.advance(10_000);
+    expect((await record(store, name)).end).toMatchObject({ kind: 'complete' });
+  });
+
+  test.each([
+    ['deleted', 'deletePod', false, { kind: 'failed', reason: 'BackoffLimitExceeded' }],
+    ['evicted', 'evictPod', true, undefined],
+  ] as const)('is %s like any other, at once', async (_, takeAway, disrupted, end) => {
+    const { clock, store, heard, pods } = setUp(script(0), { schedule: () => NO_NODE });
+    const { name } = await store.create(job('m1', { backoffLimit: 0 }));
+    await clock.advance(1000);
+    await store[takeAway](pods()[0] as PodRecord);
+    await settled();
+    expect(heard.find(({ kind }) => kind === 'pod-gone')).toMatchObject({
+      pod: { phase: 'Failed', disrupted, deletedBy: EPOCH + 1000, task: undefined },
+    });
+    expect(await record(store, name)).toMatchObject({ end });
+  });
+
+  test('goes with its Job', async () => {
+    const { clock, store, heard } = setUp(script(0), { schedule: () => NO_NODE });
+    const { name } = await store.create(job());
+    store.remove(name);
+    await clock.advance(1000);
+    expect(heard.at(-1)).toMatchObject({ kind: 'pod-gone', pod: { jobName: name } });
+  });
+});
+
+test('a pod that is refused is tried again, later and later and at any change of its Job, until it is made', async () => {
+  let message: string | undefined = 'exceeded quota: q, requested: pods=1, used: pods=4, limited: pods=4';
+  const tries: number[] = [];
+  const admit = () => {
+    tries.push((clock.now() - EPOCH) / 1000);
+    return message;
+  };
+  const { clock, store, pods } = setUp(script(0), { admit });
+  const created = await store.create(job());
+  expect(await store.podRefusal(created)).toMatch(
+    new RegExp(`^Error creating: pods "${created.name}-[0-9a-z]{5}" is forbidden: exceeded quota: q, requested`),
+  );
+  expect(await store.podRefusal({ ...created, uid: 'another' })).toBeUndefined();
+  await clock.advance(190_000);
+  expect(tries).toEqual([0, 1, 3, 7, 15, 31, 63, 123, 183]);
+  expect(pods()).toEqual([]);
+  message = undefined;
+  await store.patch(created.name, { annotations: { 'slipway.dev/a': '1' } });
+  await clock.advance(10_000);
+  expect(await record(store, created.name)).toMatchObject({ startedAt: EPOCH, end: { kind: 'complete' } });
+  expect(pods()).toHaveLength(1);
+});
+
+test('a pod tells when it got its node', async () => {
+  const { clock, store, pods } = setUp(script(0));
+  await store.create(job());
+  await clock.advance(5000);
+  expect(pods()).toMatchObject([{ stageSince: EPOCH, unschedulable: undefined, deletedBy: undefined }]);
+});
+
+test('a patch that no Job may have is refused', async () => {
+  const { store } = setUp();
+  const { name } = await store.create(job());
+  for (const patch of [{ activeDeadlineSeconds: -1 }, { parallelism: -1 }])
+    await expect(store.patch(name, patch)).rejects.toMatchObject({ kind: 'invalid' });
 });
 
 test('a follower hears of everything once: what there is, then each change under a higher version', async () => {
@@ -322,6 +636,9 @@ test('a call that is stopped gets no answer', async () => {
   const stopped = AbortSignal.abort();
   await expect(store.create(job(), stopped)).rejects.toMatchObject({ kind: 'unknown' });
   await expect(store.get('x', stopped)).rejects.toMatchObject({ kind: 'unknown' });
+  await expect(store.deletePod({ name: 'x', uid: 'u' }, stopped)).rejects.toMatchObject({ kind: 'unknown' });
+  await expect(store.evictPod({ name: 'x', uid: 'u' }, stopped)).rejects.toMatchObject({ kind: 'unknown' });
+  await expect(store.podRefusal({ name: 'x', uid: 'u' }, stopped)).rejects.toMatchObject({ kind: 'unknown' });
 });
 
 test('the same notice about the same object is one', async () => {
@@ -337,6 +654,7 @@ test('disposing of the store ends its pods', async () => {
   const { clock, store } = setUp(script(0));
   await store.create(job('m1'));
   await store.create(job('m2'));
+  await store.create(job('m3', { suspend: true }));
   await clock.advance(1000);
   await store[Symbol.asyncDispose]();
 });

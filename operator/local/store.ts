@@ -8,9 +8,10 @@ import { ServiceError } from '../../lib/errors.ts';
 import { fullJob, jobRecord, podRecord } from '../jobs/records.ts';
 import type { JobPatch, JobStore, Notice, Observation } from '../jobs/store.ts';
 import type { EnvSources } from './env.ts';
-import { CONTROLLER_UID_LABEL, runJob } from './job-controller.ts';
-import { LONGEST_TIMER_MS, type RunPod } from './kubelet.ts';
+import { type JobRun, runJob } from './job-controller.ts';
+import { evicted, LONGEST_TIMER_MS, type RunPod } from './kubelet.ts';
 import { type LocalJob, type LocalPod, requestedJob, timestamp } from './objects.ts';
+import { Pods, podName } from './pods.ts';
 import { type Programs, runAsProcess } from './process.ts';
 import { Table } from './table.ts';
 
@@ -27,6 +28,13 @@ export interface LocalStoreOptions {
   readonly logs?: string;
   /** Milliseconds before a second pod; doubles with every further one, to ten minutes. Default: Kubernetes' 10 s. */
   readonly firstBackoffMs?: number;
+  /**
+   * Admission: why no pod of the Job may be made, such as `exceeded quota: …`; undefined when one may. Asked again with a growing back-off,
+   * and at any change of the Job. Default: one may.
+   */
+  readonly admit?: (job: LocalJob) => string | undefined;
+  /** The scheduler: why a pod gets no node, in its words; undefined when it gets one. Asked again every 10 s. Default: it gets one. */
+  readonly schedule?: (pod: LocalPod) => string | undefined;
 }
 
 /** The store, and what a person would do with kubectl. Disposing of it ends every pod. */
@@ -42,6 +50,7 @@ const LONGEST_BACKOFF_MS = 600_000;
 /** Makes an empty store. */
 export function createLocalStore(options: LocalStoreOptions): LocalStore {
   const { clock, firstBackoffMs = 10_000, images = {}, sources = {}, logs } = options;
+  const { admit = () => undefined, schedule = () => undefined } = options;
   const runPod = options.runPod ?? runAsProcess({ clock, images, sources, ...(logs === undefined ? {} : { logs }) });
   const changes = new EventEmitter();
   changes.setMaxListeners(0);
@@ -52,36 +61,44 @@ export function createLocalStore(options: LocalStoreOptions): LocalStore {
     tell({ kind: what === 'gone' ? 'job-gone' : 'job', job: jobRecord(raw) });
     if (what === 'changed') expireLater(raw);
   });
-  const pods = new Table<LocalPod>(nextVersion, (what, raw) =>
+  const podTable = new Table<LocalPod>(nextVersion, (what, raw) =>
     tell({ kind: what === 'gone' ? 'pod-gone' : 'pod', pod: podRecord(raw) }),
   );
   let uids = 0;
+  const nextUid = () => `00000000-0000-4000-8000-${(++uids).toString(36).padStart(12, '0')}`;
+  const pods = new Pods({ clock, table: podTable, nextUid, schedule, runPod });
+  /** The last word about pods that could not be made, by the Job's uid. */
+  const refusals = new Map<string, string>();
   const tools = {
     clock,
     jobs,
     pods,
-    runPod,
-    nextUid: () => `00000000-0000-4000-8000-${(++uids).toString(36).padStart(12, '0')}`,
+    mayMakePod: (job: LocalJob) => {
+      const message = admit(job);
+      if (message === undefined) return true;
+      const name = podName(job, nextUid());
+      refusals.set(job.metadata.uid, `Error creating: pods "${name}" is forbidden: ${message}`);
+      return false;
+    },
     backoffMs: (failedPods: number) => Math.min(LONGEST_BACKOFF_MS, firstBackoffMs * 2 ** (failedPods - 1)),
   };
   const notices: Notice[] = [];
   const closing = new AbortController();
-  const running = new Map<string, { readonly stop: AbortController; readonly ended: Promise<void> }>();
+  const running = new Map<string, JobRun & { readonly stop: AbortController }>();
 
   function start(job: LocalJob): void {
     const { uid } = job.metadata;
     const stop = new AbortController();
-    const ended = runJob(tools, job, stop.signal).finally(() => running.delete(uid));
-    running.set(uid, { stop, ended });
+    const run = runJob(tools, job, stop.signal);
+    running.set(uid, { ...run, stop });
+    void run.ended.finally(() => running.delete(uid));
   }
 
   /** What deleting a Job in the background comes to: a pod whose container still runs goes when that has ended. */
   function drop(job: LocalJob): void {
-    const { uid } = job.metadata;
     jobs.remove(job);
-    running.get(uid)?.stop.abort();
-    for (const pod of pods.all())
-      if (pod.metadata.labels[CONTROLLER_UID_LABEL] === uid && hasEnded(pod)) pods.remove(pod);
+    running.get(job.metadata.uid)?.stop.abort();
+    pods.deleteAll(job);
   }
 
   /** Looks at a finished Job again when its time to live is over. */
@@ -99,28 +116,28 @@ export function createLocalStore(options: LocalStoreOptions): LocalStore {
   return {
     notices,
     create: async (requested, signal) => {
-      refuseAborted('create', signal);
+      refuseAborted('create a Job', signal);
       const job = requestedJob(requested);
       const { name } = job.metadata;
       if (jobs.get(name) !== undefined)
         throw new ServiceError('conflict', 'AlreadyExists', `jobs.batch "${name}" already exists`);
       const creationTimestamp = timestamp(clock.now());
-      const metadata = { ...job.metadata, uid: tools.nextUid(), resourceVersion: '', creationTimestamp };
+      const metadata = { ...job.metadata, uid: nextUid(), resourceVersion: '', creationTimestamp };
       const created = jobs.put({ ...job, metadata, status: {} });
       start(created);
       return jobRecord(created);
     },
     dryRun: async (requested, signal) => {
-      refuseAborted('try', signal);
+      refuseAborted('try a Job', signal);
       requestedJob(requested);
     },
     get: async (name, signal) => {
-      refuseAborted('get', signal);
+      refuseAborted('get a Job', signal);
       const job = jobs.get(name);
       return job === undefined ? undefined : fullJob(job);
     },
     patch: async (name, patch, signal) => {
-      refuseAborted('patch', signal);
+      refuseAborted('patch a Job', signal);
       const job = jobs.get(name);
       if (job === undefined) throw new ServiceError('not-found', 'NotFound', `jobs.batch "${name}" not found`);
       const { resourceVersion } = job.metadata;
@@ -133,7 +150,22 @@ export function createLocalStore(options: LocalStoreOptions): LocalStore {
       const patched = merge(job, patch);
       requestedJob(patched);
       // As on the server, a patch that changes nothing makes no new version.
-      return jobRecord(JSON.stringify(patched) === JSON.stringify(job) ? job : jobs.put(patched));
+      if (JSON.stringify(patched) === JSON.stringify(job)) return jobRecord(job);
+      const stored = jobs.put(patched);
+      running.get(job.metadata.uid)?.changed();
+      return jobRecord(stored);
+    },
+    deletePod: async (pod, signal) => {
+      refuseAborted('delete a pod', signal);
+      pods.delete(pod);
+    },
+    evictPod: async (pod, signal) => {
+      refuseAborted('evict a pod', signal);
+      pods.delete(pod, evicted(timestamp(clock.now())));
+    },
+    podRefusal: async ({ uid }, signal) => {
+      refuseAborted('read Events', signal);
+      return refusals.get(uid);
     },
     notify: async (notice) => {
       const same = (one: Notice) =>
@@ -147,7 +179,7 @@ export function createLocalStore(options: LocalStoreOptions): LocalStore {
       observe({
         kind: 'listed',
         jobs: jobs.all().map(jobRecord),
-        pods: pods.all().map(podRecord),
+        pods: podTable.all().map(podRecord),
         version: String(versions),
       });
       try {
@@ -171,10 +203,6 @@ export function createLocalStore(options: LocalStoreOptions): LocalStore {
   };
 }
 
-function hasEnded({ status }: LocalPod): boolean {
-  return status.phase === 'Succeeded' || status.phase === 'Failed';
-}
-
 /** Milliseconds until a finished Job is to be removed; undefined when it is not to be. */
 function timeLeftMs(job: LocalJob, clock: Clock): number | undefined {
   const { end, ttlSeconds } = jobRecord(job);
@@ -183,11 +211,12 @@ function timeLeftMs(job: LocalJob, clock: Clock): number | undefined {
 
 function refuseAborted(what: string, signal: AbortSignal | undefined): void {
   if (signal?.aborted)
-    throw new ServiceError('unknown', 'AbortError', `could not ${what} a Job: stopped before an answer came`);
+    throw new ServiceError('unknown', 'AbortError', `could not ${what}: stopped before an answer came`);
 }
 
 /** RFC 7386, for the parts of a Job that a patch can change. */
-function merge(job: LocalJob, { labels, annotations, ttlSeconds }: JobPatch): LocalJob {
+function merge(job: LocalJob, patch: JobPatch): LocalJob {
+  const { labels, annotations, ttlSeconds, activeDeadlineSeconds, suspend, parallelism } = patch;
   const { metadata, spec } = job;
   const merged = Object.entries({ ...metadata.annotations, ...annotations }).filter(
     (entry): entry is [string, string] => entry[1] !== null,
@@ -199,6 +228,12 @@ function merge(job: LocalJob, { labels, annotations, ttlSeconds }: JobPatch): Lo
       labels: { ...metadata.labels, ...labels },
       annotations: Object.fromEntries(merged),
     },
-    spec: { ...spec, ...(ttlSeconds === undefined ? {} : { ttlSecondsAfterFinished: ttlSeconds }) },
+    spec: {
+      ...spec,
+      ...(ttlSeconds === undefined ? {} : { ttlSecondsAfterFinished: ttlSeconds }),
+      ...(activeDeadlineSeconds === undefined ? {} : { activeDeadlineSeconds }),
+      ...(suspend === undefined ? {} : { suspend }),
+      ...(parallelism === undefined ? {} : { parallelism }),
+    },
   };
 }

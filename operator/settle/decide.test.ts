@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { ANNOTATION } from '../../contract/identity.ts';
 import { iso } from '../../lib/clock.ts';
 import { COMPLETE, FAILED, testJob, testPod, WEBHOOK_URL } from '../../testing/jobs.ts';
-import { behaviours } from '../../testing/pod-status.ts';
+import { type Behaviour, behaviours } from '../../testing/pod-status.ts';
 import { EPOCH } from '../../testing/virtual-clock.ts';
 import { outcomeOf } from '../jobs/outcome.ts';
 import type { JobRecord } from '../jobs/records.ts';
@@ -13,7 +13,14 @@ import { webhookStateAnnotation } from './webhook-state.ts';
 const NOW = EPOCH + 10_000;
 
 type JobPhase = 'running' | 'suspended' | 'complete' | 'failed' | 'settled';
-type LeaseCondition = 'fresh' | 'due' | 'receipt not written' | 'lost' | 'gone' | 'expired';
+type LeaseCondition =
+  | 'fresh'
+  | 'due'
+  | 'receipt not written'
+  | 'due, receipt not written'
+  | 'lost'
+  | 'gone'
+  | 'expired';
 type Recorded = 'nothing' | 'outcome' | 'outcome and poison copy' | 'webhook owed later' | 'webhook owed now';
 /** The decision in words: its kind, or the steps of settling. */
 type Expected = 'leave' | 'renew' | 'write-receipt' | `settle: ${string}`;
@@ -24,6 +31,8 @@ const TABLE: Record<JobPhase, Record<LeaseCondition, Record<Recorded, Expected>>
     fresh: whateverIsRecorded('leave'),
     due: whateverIsRecorded('renew'),
     'receipt not written': whateverIsRecorded('write-receipt'),
+    // The API server may be out for longer than a lease lasts.
+    'due, receipt not written': whateverIsRecorded('renew'),
     lost: whateverIsRecorded('leave'),
     gone: whateverIsRecorded('leave'),
     expired: whateverIsRecorded('leave'),
@@ -32,6 +41,8 @@ const TABLE: Record<JobPhase, Record<LeaseCondition, Record<Recorded, Expected>>
     fresh: whateverIsRecorded('leave'),
     due: whateverIsRecorded('renew'),
     'receipt not written': whateverIsRecorded('write-receipt'),
+    // The API server may be out for longer than a lease lasts.
+    'due, receipt not written': whateverIsRecorded('renew'),
     lost: whateverIsRecorded('leave'),
     gone: whateverIsRecorded('leave'),
     expired: whateverIsRecorded('leave'),
@@ -68,6 +79,7 @@ function whateverTheLease(expected: Record<Recorded, Expected>): Record<LeaseCon
     fresh: expected,
     due: expected,
     'receipt not written': expected,
+    'due, receipt not written': expected,
     lost: expected,
     gone: expected,
     expired: expected,
@@ -82,10 +94,19 @@ const PHASES: Record<JobPhase, Partial<JobRecord>> = {
   settled: { end: COMPLETE, settled: true, ttlSeconds: 60 },
 };
 
+const POD_OF: Record<JobPhase, Behaviour> = {
+  running: 'running',
+  suspended: 'running',
+  complete: 'completed-owed',
+  failed: 'failed',
+  settled: 'completed-owed',
+};
+
 const LEASES: Record<LeaseCondition, Partial<LeaseView> & { readonly expiresOn?: number }> = {
   fresh: { renewAt: NOW + 30_000 },
   due: { renewAt: NOW },
-  'receipt not written': { popReceipt: 'receipt-2', renewAt: NOW },
+  'receipt not written': { popReceipt: 'receipt-2', renewAt: NOW + 30_000 },
+  'due, receipt not written': { popReceipt: 'receipt-2', renewAt: NOW },
   lost: { condition: 'lost', renewAt: NOW },
   gone: { condition: 'gone', renewAt: NOW },
   expired: { expiresOn: NOW, renewAt: NOW },
@@ -121,7 +142,7 @@ function picture(phase: JobPhase, lease: LeaseCondition, recorded: Recorded): Pi
         ...annotationsOf(recorded, phase),
       },
     }),
-    pods: [testPod(phase === 'failed' ? 'failed' : 'completed-owed')],
+    pods: [testPod(POD_OF[phase])],
     lease: { condition: 'held', popReceipt: 'receipt-1', renewAt: NOW + 30_000, ...view },
     endAgeMs: 0,
     now: NOW,
@@ -204,6 +225,18 @@ describe('the last words of a Job’s pods, which come by another watch', () => 
   });
 });
 
+const KINDS: readonly Decision['kind'][] = [
+  'leave',
+  'renew',
+  'write-receipt',
+  'note',
+  'inquire',
+  'end',
+  'use-attempt',
+  'retry',
+  'settle',
+];
+
 describe('whatever the picture', () => {
   const pictures: fc.Arbitrary<Picture> = fc
     .record({
@@ -236,7 +269,7 @@ describe('whatever the picture', () => {
 
   test('it decides, and the same each time', () => {
     holds((any, decision) => {
-      expect(['leave', 'renew', 'write-receipt', 'note', 'settle']).toContain(decision.kind);
+      expect(KINDS).toContain(decision.kind);
       expect(decide(any)).toEqual(decision);
     });
   });

@@ -2,10 +2,9 @@
 
 import type { Diagnosis } from '../../contract/diagnosis.ts';
 import { ANNOTATION } from '../../contract/identity.ts';
-import { fromIso } from '../../lib/clock.ts';
 import { type Outcome, outcomeOf, recordedOutcome } from '../jobs/outcome.ts';
 import type { JobRecord, PodRecord } from '../jobs/records.ts';
-import { notedTrouble, startTrouble } from '../jobs/start-trouble.ts';
+import { keepLease, watchOver } from './watch-over.ts';
 import { webhookState } from './webhook-state.ts';
 
 /** A step of settling, in the order in which they are taken. Each can be repeated. */
@@ -30,6 +29,8 @@ export interface Picture {
   readonly now: number;
   /** Whether the picture of the Jobs can be trusted. */
   readonly viewKnown: boolean;
+  /** Why this Job's webhook is given up although it could be tried on: too many are owed, and this one for the longest. */
+  readonly surplus?: string | undefined;
 }
 
 /** What to do. */
@@ -39,9 +40,26 @@ export type Decision =
   | { readonly kind: 'renew' }
   /** The Job does not have the lease's last receipt: an earlier write of it failed. */
   | { readonly kind: 'write-receipt' }
-  /** The pod does not start, and why can be seen only now. */
-  | { readonly kind: 'note'; readonly diagnosis: Diagnosis }
-  | { readonly kind: 'settle'; readonly outcome: Outcome; readonly steps: readonly SettleStep[] };
+  /** The pod does not start, and why can be seen only now; undefined when what was noted has passed. */
+  | { readonly kind: 'note'; readonly diagnosis: Diagnosis | undefined }
+  /** There is no pod, and why is said in an Event, if at all. */
+  | { readonly kind: 'inquire' }
+  /** End the Job now: no attempt can mend it, its time is over, or somebody cancelled it. */
+  | {
+      readonly kind: 'end';
+      readonly diagnosis: Diagnosis;
+      /** The pod that does not start, an attempt of its own. */
+      readonly pod?: PodRecord;
+    }
+  /** Take the pod away: an attempt that counts, or one that does not. */
+  | { readonly kind: 'use-attempt' | 'retry'; readonly diagnosis: Diagnosis; readonly pod: PodRecord }
+  | {
+      readonly kind: 'settle';
+      readonly outcome: Outcome;
+      readonly steps: readonly SettleStep[];
+      /** Why the webhook is given up without another try. */
+      readonly surplus?: string;
+    };
 
 /** How long a finished Job waits for its pods' last words, which come by another watch. */
 export const LAST_WORDS_MS = 10_000;
@@ -51,23 +69,24 @@ export function decide(picture: Picture): Decision {
   const { job, pods, now } = picture;
   if (job.settled) return leave();
   if (job.end === undefined) return watchOver(picture);
-  // Settling deletes the message: not on hearsay.
-  if (!picture.viewKnown) return leave(1000);
-
   const owed = webhookState(job);
   const recorded = recordedOutcome(job);
-  if (recorded !== undefined && owed?.kind === 'owed') {
-    return owed.nextAt > now
-      ? leave(owed.nextAt - now)
-      : { kind: 'settle', outcome: recorded, steps: ['webhook', 'close'] };
+  const isOwed = recorded !== undefined && owed?.kind === 'owed';
+  // Settling deletes the message: not on hearsay. Until it is deleted nobody else is to get it.
+  if (!picture.viewKnown) return isOwed ? leave(1000) : meanwhile(picture, 1000);
+  if (isOwed) {
+    const { surplus } = picture;
+    const steps = ['webhook', 'close'] as const;
+    if (surplus !== undefined) return { kind: 'settle', outcome: recorded, steps, surplus };
+    return owed.nextAt > now ? leave(owed.nextAt - now) : { kind: 'settle', outcome: recorded, steps };
   }
   if (recorded === undefined && picture.endAgeMs < LAST_WORDS_MS && !haveLastWords(job, pods)) {
-    return leave(Math.min(500, LAST_WORDS_MS - picture.endAgeMs));
+    return meanwhile(picture, Math.min(500, LAST_WORDS_MS - picture.endAgeMs));
   }
   const outcome = outcomeOf(job, job.end, pods);
   const due: Readonly<Record<SettleStep, boolean>> = {
     // The evidence stands on the pods alone, which may go at any time; when only a delete is due, it is not needed.
-    record: recorded === undefined && (outcome.status === 'failed' || outcome.webhookDue),
+    record: recorded === undefined && (outcome.status !== 'completed' || outcome.webhookDue || outcome.leaseLost),
     poison: outcome.status === 'failed' && job.annotations[ANNOTATION.poisoned] === undefined,
     delete: true,
     webhook: outcome.webhookDue,
@@ -76,19 +95,10 @@ export function decide(picture: Picture): Decision {
   return { kind: 'settle', outcome, steps: SETTLE_STEPS.filter((step) => due[step]) };
 }
 
-/** The lease first: what is noted a moment later is still true. */
-function watchOver(picture: Picture): Decision {
+/** Waits, and keeps the lease. */
+function meanwhile(picture: Picture, lookAgainMs: number): Decision {
   const upkeep = keepLease(picture);
-  const trouble = startTrouble(picture.pods);
-  if (upkeep.kind !== 'leave' || trouble === undefined) return upkeep;
-  return notedTrouble(picture.job)?.category === trouble.category ? upkeep : { kind: 'note', diagnosis: trouble };
-}
-
-function keepLease({ job, lease, now }: Picture): Decision {
-  const expiresOn = fromIso(job.annotations[ANNOTATION.expiresOn]);
-  if (lease.condition !== 'held' || (expiresOn !== undefined && expiresOn <= now)) return leave();
-  if (job.annotations[ANNOTATION.popReceipt] !== lease.popReceipt) return { kind: 'write-receipt' };
-  return lease.renewAt <= now ? { kind: 'renew' } : leave(lease.renewAt - now);
+  return upkeep.kind === 'renew' ? upkeep : leave(lookAgainMs);
 }
 
 /** Whether the pods seen account for the Job's end. A Job that ended by deadline may never have had one. */

@@ -1,7 +1,13 @@
 /** The operator's report of a finished task: what the runner still owes, and every failure whose attempts are used up. */
 import { ANNOTATION } from '../../contract/identity.ts';
 import { rawTaskId, rawTaskType } from '../../contract/message.ts';
-import { formatWebhook, type WebhookBody, webhookId, webhookIdBase } from '../../contract/webhook.ts';
+import {
+  formatWebhook,
+  type WebhookBody,
+  type WebhookStatus,
+  webhookId,
+  webhookIdBase,
+} from '../../contract/webhook.ts';
 import { fromIso } from '../../lib/clock.ts';
 import { tryParseJson } from '../../lib/json.ts';
 import type { Removal } from '../../queue/lease.ts';
@@ -12,18 +18,28 @@ import type { JobRecord } from '../jobs/records.ts';
 import type { SettleTools } from './settle.ts';
 import { type WebhookState, webhookState } from './webhook-state.ts';
 
-/**
- * Sends the webhook of a finished task, once.
- *
- * @param removal how deleting the message ended, to be remembered while the webhook is owed
- */
+/** Beside the outcome: how deleting the message ended, to be remembered while the webhook is owed; why it is not even tried. */
+export interface ReportContext {
+  readonly removal: Removal;
+  readonly surplus: string | undefined;
+}
+
+/** Sends the webhook of a finished task, once. */
 export async function report(
   tools: SettleTools,
   job: JobRecord,
   outcome: Outcome,
-  removal: Removal,
+  { removal, surplus }: ReportContext,
   signal: AbortSignal,
 ): Promise<WebhookState> {
+  const before = webhookState(job);
+  if (surplus !== undefined)
+    return giveUp(
+      tools,
+      job,
+      before?.tries ?? 0,
+      before?.kind === 'owed' ? `${surplus}; last: ${before.detail}` : surplus,
+    );
   const full = await tools.store.get(job.name, signal);
   // Whose task it is stands on the Job alone; a report of nobody's task would only confuse its receiver.
   if (full === undefined) throw new Error(`Job ${job.name} is gone before its webhook was sent`);
@@ -33,9 +49,11 @@ export async function report(
     queue: on[ANNOTATION.queue] ?? '',
     messageId: on[ANNOTATION.messageId] ?? '',
   };
-  const tries = (webhookState(job)?.tries ?? 0) + 1;
+  const tries = (before?.tries ?? 0) + 1;
   const stored = await storedResult(tools, job, outcome, signal);
-  const body = webhookBody(stored.outcome, on[ANNOTATION.client] ?? '', tryParseJson(full.taskData));
+  const { format, sendCancelled } = tools.settings.webhook;
+  const status = outcome.status === 'cancelled' && !sendCancelled ? 'failed' : outcome.status;
+  const body = webhookBody(stored, status, on[ANNOTATION.client] ?? '', tryParseJson(full.taskData));
   const result: DeliveryResult =
     stored.later !== undefined
       ? { kind: 'retry', detail: stored.later }
@@ -43,7 +61,7 @@ export async function report(
           {
             url: on[ANNOTATION.webhookUrl] ?? '',
             id: webhookId(webhookIdBase(ref), body.status),
-            body: formatWebhook(body, tools.settings.webhook.format),
+            body: formatWebhook(body, format),
           },
           signal,
         );
@@ -57,15 +75,19 @@ export async function report(
     );
     return { kind: 'owed', tries, nextAt: tools.clock.now() + wait, detail: result.detail, removal };
   }
+  return giveUp(tools, job, tries, result.detail);
+}
+
+async function giveUp(tools: SettleTools, job: JobRecord, tries: number, detail: string): Promise<WebhookState> {
   tools.metrics.webhooks.inc({ result: 'given-up' });
-  tools.log.error(fields, 'the webhook is given up');
+  tools.log.error({ job: job.name, tries, detail }, 'the webhook is given up');
   await tools.store.notify({
     reason: 'WebhookGivenUp',
-    message: `The webhook was not delivered in ${tries} tries: ${result.detail}`,
+    message: `The webhook was not delivered in ${tries} tries: ${detail}`,
     type: 'Warning',
     about: { kind: 'Job', name: job.name, uid: job.uid },
   });
-  return { kind: 'given-up', tries, detail: result.detail };
+  return { kind: 'given-up', tries, detail };
 }
 
 /** The outcome with its result, wherever that lies; `later` when it could not be read this time. */
@@ -74,23 +96,39 @@ async function storedResult(
   job: JobRecord,
   outcome: Outcome,
   signal: AbortSignal,
-): Promise<{ readonly outcome: Outcome; readonly later?: string }> {
+): Promise<StoredOutcome> {
   if (outcome.resultUrl === undefined || outcome.result !== undefined) return { outcome };
   const stored = await tools.readResult(outcome.resultUrl, signal);
   if (stored.kind === 'found') return { outcome: { ...outcome, result: stored.value } };
   if (stored.kind === 'later') return { outcome, later: stored.detail };
-  tools.log.warn({ job: job.name, detail: stored.detail }, 'the webhook is sent without its result');
-  return { outcome };
+  tools.log.warn(
+    { job: job.name, detail: stored.detail },
+    'the webhook is sent with a reference in place of its result',
+  );
+  return { outcome, reference: outcome.resultUrl };
 }
 
-function webhookBody(outcome: Outcome, client: string, task: unknown): WebhookBody {
-  const { status, diagnosis, startedAt, finishedAt } = outcome;
+/** An outcome whose result was looked up: it is in the outcome, or only its place is known, or it is to be tried again. */
+interface StoredOutcome {
+  readonly outcome: Outcome;
+  readonly reference?: string;
+  readonly later?: string;
+}
+
+function webhookBody(
+  { outcome, reference }: StoredOutcome,
+  status: WebhookStatus,
+  client: string,
+  task: unknown,
+): WebhookBody {
+  const { diagnosis, startedAt, finishedAt } = outcome;
   return {
     task_id: rawTaskId(task),
     task_type: rawTaskType(task),
     client_id: client,
     status,
     ...(outcome.result === undefined ? {} : { result: outcome.result }),
+    ...(reference === undefined ? {} : { result_url: reference }),
     ...(status === 'completed'
       ? {}
       : { error: { code: diagnosis.category, message: diagnosis.message, hint: diagnosis.hint } }),

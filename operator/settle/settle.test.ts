@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { HINTS } from '../../contract/diagnosis.ts';
 import { ANNOTATION, LABEL, STATE } from '../../contract/identity.ts';
 import { parseEnvelope } from '../../contract/poison.ts';
 import { webhookId, webhookIdBase } from '../../contract/webhook.ts';
@@ -50,7 +51,7 @@ describe('the order of effects', () => {
       'webhook delivered',
       kept(at.name, 86_400, ', webhook-state'),
     ]);
-    expect(at.life.passed.slice(2)).toEqual(['poisoned', 'deleted', 'webhook-sent', 'settled']);
+    expect(at.life.passed.slice(2)).toEqual(['recorded', 'poisoned', 'deleted', 'webhook-sent', 'settled']);
   });
 
   test('a task whose runner has reported: the delete, and one write', async () => {
@@ -309,7 +310,33 @@ describe('I8: a webhook that is owed', () => {
     await at.life.reconcile();
     const job = await at.world.theJob();
     expect([job.settled, webhookState(job)]).toEqual([true, { kind: 'given-up', tries: 1, detail: '410' }]);
-    expect(at.world.store.notices).toMatchObject([{ reason: 'WebhookGivenUp', about: { name: at.name } }]);
+    expect(at.world.store.notices).toMatchObject([
+      { reason: 'TaskFailed', message: expect.stringContaining(HINTS.TaskFailed) },
+      { reason: 'WebhookGivenUp', about: { name: at.name } },
+    ]);
+  });
+
+  test('of a result that is too large to be sent says where it lies', async () => {
+    const resultUrl = 'https://account.blob.example/results/acme/t-1.report.json';
+    const ends = [{ exitCode: 0, message: report('completed', 'owed', { resultUrl, truncated: true }) }];
+    await using at = await setUp({ ends }, owed);
+    await at.life.reconcile();
+    const body = JSON.parse(at.world.webhooks[0]?.body ?? '');
+    expect([body.status, body.result, body.result_url]).toEqual(['completed', undefined, resultUrl]);
+  });
+
+  test('is given up visibly, without another try, when too many are owed', async () => {
+    await using at = await setUp(FAILS, owed);
+    at.world.answer = () => ({ kind: 'retry', detail: '503' });
+    await at.life.reconcile();
+    const job = await at.world.theJob();
+    Object.assign(at.life.tools.owedWebhooks, { surplus: () => 'more than 500 webhooks are owed to b' });
+    await at.life.reconcile();
+    expect(at.world.webhooks).toHaveLength(1);
+    const detail = 'more than 500 webhooks are owed to b; last: 503';
+    expect(webhookState(await at.world.theJob())).toEqual({ kind: 'given-up', tries: 1, detail });
+    expect((await at.world.theJob()).settled).toBe(true);
+    expect(at.world.store.notices.at(-1)).toMatchObject({ reason: 'WebhookGivenUp', about: { uid: job.uid } });
   });
 
   test('is given up after ten tries', async () => {

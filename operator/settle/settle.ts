@@ -15,7 +15,8 @@ import type { JobStore } from '../jobs/store.ts';
 import type { JobsView } from '../jobs/view.ts';
 import type { Metrics } from '../metrics.ts';
 import type { SendWebhook } from '../send-webhook.ts';
-import type { SettleStep } from './decide.ts';
+import type { TaskTypes } from '../task-types.ts';
+import type { Decision } from './decide.ts';
 import { report } from './report.ts';
 import type { ReadResult } from './stored-result.ts';
 import { type WebhookState, webhookState, webhookStateAnnotation } from './webhook-state.ts';
@@ -31,6 +32,8 @@ export interface SettleTools {
   readonly sendWebhook: SendWebhook;
   readonly readResult: ReadResult;
   readonly checkpoint: Checkpoint;
+  /** Told how tasks end, since it may pause their types. */
+  readonly types: Pick<TaskTypes, 'ended'>;
   readonly settings: Pick<FileConfig, 'ttl' | 'poison' | 'webhook'>;
 }
 
@@ -46,8 +49,7 @@ export async function settle(
   tools: SettleTools,
   job: JobRecord,
   lease: Lease,
-  outcome: Outcome,
-  steps: readonly SettleStep[],
+  { outcome, steps, surplus }: Extract<Decision, { kind: 'settle' }>,
   signal: AbortSignal,
 ): Promise<void> {
   let current = job;
@@ -63,6 +65,8 @@ export async function settle(
     switch (step) {
       case 'record':
         await patch({ [ANNOTATION.outcome]: JSON.stringify(outcome) });
+        await tools.checkpoint('recorded', job.name);
+        await tell(tools, job, outcome);
         break;
       case 'poison':
         await poison(tools, current, outcome, signal);
@@ -74,7 +78,7 @@ export async function settle(
         await tools.checkpoint('deleted', job.name);
         break;
       case 'webhook':
-        webhook = await report(tools, current, outcome, removal, signal);
+        webhook = await report(tools, current, outcome, { removal, surplus }, signal);
         await tools.checkpoint('webhook-sent', job.name);
         // Bound to the version at hand: "owed" must not come to stand on a Job that another operator has closed meanwhile.
         if (webhook.kind === 'owed') {
@@ -86,6 +90,19 @@ export async function settle(
         await tools.checkpoint('settled', job.name);
     }
   }
+}
+
+/** An Event about a task that did not complete. One about each that did would be a write a task, and nobody's news. */
+async function tell(tools: SettleTools, job: JobRecord, { status, diagnosis }: Outcome): Promise<void> {
+  if (status === 'completed') return;
+  const { category, message, hint } = diagnosis;
+  tools.types.ended(job, category);
+  await tools.store.notify({
+    reason: category,
+    message: `The task ${status === 'cancelled' ? 'was cancelled' : 'failed'}: ${message}. ${hint}`,
+    type: status === 'cancelled' ? 'Normal' : 'Warning',
+    about: { kind: 'Job', name: job.name, uid: job.uid },
+  });
 }
 
 async function poison(tools: SettleTools, job: JobRecord, outcome: Outcome, signal: AbortSignal): Promise<void> {
@@ -150,6 +167,7 @@ async function close(
     if (isKind(error, 'not-found')) return;
     throw error;
   }
+  if (outcome.status === 'completed') tools.types.ended(job, outcome.diagnosis.category);
   const labels = {
     client: job.annotations[ANNOTATION.client] ?? '',
     type: job.labels[LABEL.taskType] ?? '',

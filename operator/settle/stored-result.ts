@@ -1,4 +1,5 @@
 /** Results that did not fit into a termination message: the runner put them into Blob, and the operator sends the same body from there. */
+import { MAX_RESULT_BYTES } from '../../contract/webhook.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { kindOfStatus, ServiceError } from '../../lib/errors.ts';
 import type { StorageAccess } from '../../queue/access.ts';
@@ -13,8 +14,6 @@ export type StoredResult =
   | { readonly kind: 'later'; readonly detail: string };
 
 const DEADLINE_MS = 30_000;
-/** Bytes. A webhook of that size is nobody's friend, and the operator's memory is small. */
-const MAX_BYTES = 8 * 1024 * 1024;
 
 /** Reads from the storage account of the queues. With a SAS for the queue service there is no way into Blob. */
 export function createReadResult(access: StorageAccess, clock: Clock): ReadResult {
@@ -34,8 +33,11 @@ export function createReadResult(access: StorageAccess, clock: Clock): ReadResul
       const abortSignal = clock.deadline(DEADLINE_MS, signal);
       const blob = service.getContainerClient(place.container).getBlobClient(place.path);
       const { contentLength = 0 } = await blob.getProperties({ abortSignal });
-      if (contentLength > MAX_BYTES)
-        return { kind: 'missing', detail: `the result has ${contentLength} bytes; at most ${MAX_BYTES} are sent` };
+      if (contentLength > MAX_RESULT_BYTES)
+        return {
+          kind: 'missing',
+          detail: `the result has ${contentLength} bytes; at most ${MAX_RESULT_BYTES} are sent`,
+        };
       const bytes = await blob.downloadToBuffer(0, undefined, { abortSignal });
       return { kind: 'found', value: JSON.parse(bytes.toString('utf8')) };
     } catch (error) {

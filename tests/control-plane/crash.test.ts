@@ -29,6 +29,8 @@ const ENDINGS = {
   fail: { as: 'failed' },
   'succeed-late': { as: 'completed-owed', afterMs: 12_000 },
   'fail-late': { as: 'failed', afterMs: 12_000 },
+  'fail-at-once': { as: 'root-refused' },
+  'fail-to-start': { as: 'image-missing' },
 } as const satisfies Record<string, Ending>;
 type Kind = keyof typeof ENDINGS | 'malformed';
 
@@ -38,6 +40,9 @@ const CASES: Readonly<Record<CheckpointName, readonly Kind[]>> = {
   created: ['succeed', 'fail'],
   adopted: ['succeed-late', 'fail-late'],
   'receipt-patched': ['succeed-late', 'fail-late'],
+  ended: ['fail-at-once'],
+  'pod-removed': ['fail-to-start'],
+  recorded: ['succeed', 'fail'],
   poisoned: ['fail', 'malformed'],
   deleted: ['succeed', 'fail', 'malformed'],
   'webhook-sent': ['succeed', 'fail', 'malformed'],
@@ -81,7 +86,7 @@ describe.skipIf(theirs)(
         }
         await installation.killAt(step);
         // Back at once, the operator still has the lease; back late, the message is anybody's again.
-        const stillThere = ['created', 'adopted', 'receipt-patched', 'poisoned'].includes(step);
+        const stillThere = ['created', 'adopted', 'receipt-patched', 'recorded', 'poisoned'].includes(step);
         if (stillThere && kind.startsWith('fail')) await giveBack(installation);
         const before = installation.jobs();
         const operator = await installation.start();
@@ -148,7 +153,7 @@ async function install(name: string): Promise<Installation> {
           polling: { minIntervalSeconds: 0.2, maxIntervalSeconds: 1 },
           lease: { firstSeconds: 5, renewSeconds: 10 },
           runner: { image: 'example.test/runner:1' },
-          defaults: { attempts: 1 },
+          defaults: { attempts: 1, startTimeoutSeconds: 10 },
           taskTypes: Object.fromEntries(Object.keys(ENDINGS).map((type) => [type, {}])),
           webhook: { allow: ['127.0.0.1'] },
         },
