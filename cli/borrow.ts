@@ -50,7 +50,7 @@ export async function borrowAll(
     // Messages come a second time when reading outlasts their leases: then all of the queue has been seen.
     const before = held.size;
     for (const message of batch) {
-      const state = { popReceipt: message.popReceipt, since: clock.now(), until: message.leaseUntil };
+      const state = { popReceipt: message.popReceipt, until: message.leaseUntil };
       const known = held.get(message.id);
       if (known === undefined)
         held.set(message.id, {

@@ -35,7 +35,7 @@ export class Leases {
       this.#service,
       this.#clock,
       { queue, id: message.id, expiresOn: message.expiresOn },
-      { popReceipt: message.popReceipt, since: this.#clock.now(), until: message.leaseUntil },
+      { popReceipt: message.popReceipt, until: message.leaseUntil },
     );
   }
 
@@ -54,7 +54,6 @@ export class Leases {
     const on = job.annotations;
     const state = {
       popReceipt: on[ANNOTATION.popReceipt] ?? '',
-      since: this.#clock.now(),
       until: fromIso(on[ANNOTATION.leaseUntil]) ?? 0,
     };
     const known = this.#leases.get(job.name);

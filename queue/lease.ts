@@ -9,11 +9,10 @@ import type { Clock } from '../lib/clock.ts';
 import { isKind } from '../lib/errors.ts';
 import type { QueueService } from './service.ts';
 
-/** What is known of a message's lease; times are milliseconds since the epoch. */
+/** What is known of a message's lease. */
 export interface LeaseState {
   readonly popReceipt: string;
-  /** When this receipt was got, as far as known. */
-  readonly since: number;
+  /** Milliseconds since the epoch, by this machine's clock: the service's may differ. */
   readonly until: number;
 }
 
@@ -31,6 +30,8 @@ export class Lease {
   readonly #clock: Clock;
   readonly #past = new Set<string>();
   #state: LeaseState;
+  /** Monotonic milliseconds, so that a clock that is set does not let a lease end unnoticed. */
+  #renewDue: number;
   #condition: 'held' | 'lost' | 'gone' = 'held';
   #tail: Promise<unknown> = Promise.resolve();
 
@@ -46,6 +47,7 @@ export class Lease {
     this.messageId = message.id;
     this.expiresOn = message.expiresOn;
     this.#state = state;
+    this.#renewDue = this.#twoThirdsOf(state);
   }
 
   get condition(): 'held' | 'lost' | 'gone' {
@@ -56,10 +58,13 @@ export class Lease {
     return this.#state;
   }
 
-  /** When two thirds of the lease have passed: the time to renew it. A lease that reaches to the message's end cannot be made longer. */
+  /**
+   * When two thirds of the lease that was left when its receipt was taken have passed: the time to renew it; milliseconds since the epoch.
+   * A lease that reaches to the message's end cannot be made longer.
+   */
   get renewAt(): number {
-    const { since, until } = this.#state;
-    return until > this.expiresOn - 2 * RESOLUTION_MS ? this.expiresOn : since + ((until - since) * 2) / 3;
+    if (this.#state.until > this.expiresOn - 2 * RESOLUTION_MS) return this.expiresOn;
+    return this.#clock.now() + this.#renewDue - this.#clock.monotonic();
   }
 
   /** Takes over a receipt that another delivery of the message, or another operator, brought. One of our own former ones is ignored. */
@@ -111,9 +116,10 @@ export class Lease {
     const used = this.#state;
     const left = Math.floor((this.expiresOn - this.#clock.now()) / 1000);
     const wanted = Math.max(0, Math.min(seconds, left));
+    const asked = this.#clock.now();
     try {
-      const renewal = await this.#service.renew(this.queue, this.messageId, used.popReceipt, wanted, signal);
-      this.#replace({ popReceipt: renewal.popReceipt, since: this.#clock.now(), until: renewal.leaseUntil });
+      const popReceipt = await this.#service.renew(this.queue, this.messageId, used.popReceipt, wanted, signal);
+      this.#replace({ popReceipt, until: asked + wanted * 1000 });
       return true;
     } catch (error) {
       if (!isKind(error, 'lease-lost', 'not-found')) throw error;
@@ -126,6 +132,11 @@ export class Lease {
   #replace(state: LeaseState): void {
     this.#past.add(this.#state.popReceipt);
     this.#state = state;
+    this.#renewDue = this.#twoThirdsOf(state);
+  }
+
+  #twoThirdsOf({ until }: LeaseState): number {
+    return this.#clock.monotonic() + (Math.max(0, until - this.#clock.now()) * 2) / 3;
   }
 
   async #serially<T>(work: () => Promise<T>): Promise<T> {

@@ -16,13 +16,7 @@ export interface ReceivedMessage {
   readonly dequeueCount: number;
   readonly insertedOn: number;
   readonly expiresOn: number;
-  /** Until when nobody else gets it. */
-  readonly leaseUntil: number;
-}
-
-/** A renewed lease. The former receipt is dead. */
-export interface Renewal {
-  readonly popReceipt: string;
+  /** Until when nobody else gets it, by this machine's clock: counted from before the call. */
   readonly leaseUntil: number;
 }
 
@@ -39,8 +33,8 @@ export interface QueueService {
     leaseSeconds: number,
     signal?: AbortSignal,
   ): Promise<readonly ReceivedMessage[]>;
-  /** Hides a message for `leaseSeconds` from now; 0 gives it back at once. */
-  renew(queue: string, id: string, popReceipt: string, leaseSeconds: number, signal?: AbortSignal): Promise<Renewal>;
+  /** Hides a message for `leaseSeconds` from now; 0 gives it back at once. Gives the new receipt; the former one is dead. */
+  renew(queue: string, id: string, popReceipt: string, leaseSeconds: number, signal?: AbortSignal): Promise<string>;
   remove(queue: string, id: string, popReceipt: string, signal?: AbortSignal): Promise<void>;
   /** Puts a message. `ttlSeconds` -1: it never expires. */
   put(queue: string, text: string, ttlSeconds: number, signal?: AbortSignal): Promise<void>;
@@ -84,6 +78,7 @@ export function createQueueService(access: StorageAccess, clock: Clock, deadline
   return {
     receive: (queue, count, leaseSeconds, signal) =>
       call('receive from', queue, signal, async (client, abortSignal) => {
+        const asked = clock.now();
         const answer = await client.receiveMessages({
           numberOfMessages: count,
           visibilityTimeout: leaseSeconds,
@@ -98,16 +93,13 @@ export function createQueueService(access: StorageAccess, clock: Clock, deadline
           dequeueCount: item.dequeueCount,
           insertedOn: item.insertedOn.getTime(),
           expiresOn: item.expiresOn.getTime(),
-          leaseUntil: item.nextVisibleOn.getTime(),
+          leaseUntil: asked + leaseSeconds * 1000,
         }));
       }),
     renew: (queue, id, popReceipt, leaseSeconds, signal) =>
       call('renew a lease in', queue, signal, async (client, abortSignal) => {
         const answer = await client.updateMessage(id, popReceipt, undefined, leaseSeconds, { abortSignal });
-        return {
-          popReceipt: answer.popReceipt ?? popReceipt,
-          leaseUntil: answer.nextVisibleOn?.getTime() ?? clock.now() + leaseSeconds * 1000,
-        };
+        return answer.popReceipt ?? popReceipt;
       }),
     remove: (queue, id, popReceipt, signal) =>
       call('delete from', queue, signal, async (client, abortSignal) => {

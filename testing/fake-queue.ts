@@ -143,7 +143,7 @@ export class FakeQueues implements QueueService {
       this.#queue(queue).set(id, renewed);
       this.onChange({ operation: 'renew', queue, message: renewed });
       this.#effects.push(leaseSeconds === 0 ? `release ${queue} ${id}` : `renew ${queue} ${id} ${leaseSeconds}`);
-      return { popReceipt: renewed.popReceipt, leaseUntil: visibleOn };
+      return renewed.popReceipt;
     });
   }
 
