@@ -518,7 +518,7 @@ describe('a pod that is taken away', () => {
   });
 
   test('under another uid stays', async () => {
-    const { clock, store, pods } = setUp(endless);
+    const { clock, store, heard, pods } = setUp(endless);
     await store.create(job());
     await clock.advance(1000);
     const { name } = pods()[0] as PodRecord;
@@ -526,6 +526,7 @@ describe('a pod that is taken away', () => {
     await store.evictPod({ name, uid: 'another' });
     await clock.advance(60_000);
     expect(pods()).toMatchObject([{ phase: 'Running', deletedBy: undefined, disrupted: false }]);
+    expect(heard.filter(({ kind }) => kind === 'pod-gone')).toEqual([]);
   });
 });
 
@@ -594,6 +595,25 @@ test('a pod that is refused is tried again, later and later and at any change of
   await clock.advance(10_000);
   expect(await record(store, created.name)).toMatchObject({ startedAt: EPOCH, end: { kind: 'complete' } });
   expect(pods()).toHaveLength(1);
+});
+
+test('a pod that was made forgets how often one was refused before', async () => {
+  const refusedUntil = [40_000, 0, 120_000];
+  const tries: number[] = [];
+  let made = 0;
+  const { clock, store } = setUp(script(1), {
+    admit: () => {
+      const at = clock.now() - EPOCH;
+      tries.push(at / 1000);
+      if (at < (refusedUntil[made] ?? 0)) return 'exceeded quota';
+      made++;
+      return undefined;
+    },
+  });
+  await store.create(job());
+  await clock.advance(130_000);
+  // Pods at 63 and 83 seconds, of ten seconds each; then a back-off of twenty.
+  expect(tries).toEqual([0, 1, 3, 7, 15, 31, 63, 83, 113, 114, 116, 120]);
 });
 
 test('a pod tells when it got its node', async () => {
