@@ -5,10 +5,11 @@ import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { attemptsAnnotation, endingPatch, noteAnnotation } from './jobs/notes.ts';
-import type { JobRecord, PodRecord } from './jobs/records.ts';
+import type { JobRecord } from './jobs/records.ts';
 import { refusalTrouble, startLimits } from './jobs/start-trouble.ts';
 import type { JobStore } from './jobs/store.ts';
 import type { JobsView } from './jobs/view.ts';
+import type { Decision } from './settle/decide.ts';
 
 /** What intervening works with. */
 export interface InterveneTools {
@@ -62,7 +63,7 @@ export async function inquire(tools: InterveneTools, job: JobRecord, signal: Abo
 export async function endJob(
   tools: InterveneTools,
   job: JobRecord,
-  { diagnosis, pod }: { readonly diagnosis: Diagnosis; readonly pod?: PodRecord },
+  { diagnosis, pod }: Pick<Extract<Decision, { kind: 'end' }>, 'diagnosis' | 'pod'>,
   signal: AbortSignal,
 ): Promise<void> {
   const { store, view, clock, log } = tools;
@@ -71,54 +72,25 @@ export async function endJob(
   await tools.checkpoint('ended', job.name);
 }
 
-/** Deletes a pod that does not start: an attempt is used up. */
-export async function useAttempt(
+/**
+ * Takes away a pod that does not start: deleted, it uses up an attempt; evicted, its Job makes another and none is used up. What is known of
+ * the pod goes with it, so it is written onto the Job first.
+ */
+export async function removePod(
   tools: InterveneTools,
   job: JobRecord,
-  pod: PodRecord,
-  diagnosis: Diagnosis,
+  { kind, pod, diagnosis }: Extract<Decision, { kind: 'use-attempt' | 'retry' }>,
   signal: AbortSignal,
 ): Promise<void> {
-  await keepEvidence(tools, job, diagnosis, attemptsAnnotation(job, pod, tools.clock.now()), signal);
-  await tools.store.deletePod(pod, signal);
-  await taken(tools, job, pod, diagnosis, 'an attempt is used up');
-}
-
-/** Evicts a pod that does not start for a reason that may pass: its Job makes another, and no attempt is used up. */
-export async function retry(
-  tools: InterveneTools,
-  job: JobRecord,
-  pod: PodRecord,
-  diagnosis: Diagnosis,
-  signal: AbortSignal,
-): Promise<void> {
-  await keepEvidence(tools, job, diagnosis, {}, signal);
-  await tools.store.evictPod(pod, signal);
-  await taken(tools, job, pod, diagnosis, 'no attempt is used up');
-}
-
-/** What is known of the pod goes with it, so it is written onto the Job first. */
-async function keepEvidence(
-  { store, view, clock }: InterveneTools,
-  job: JobRecord,
-  diagnosis: Diagnosis,
-  more: Record<string, string>,
-  signal: AbortSignal,
-): Promise<void> {
-  const annotations = { ...noteAnnotation(diagnosis, clock.now()), ...more };
+  const { store, view, clock, log } = tools;
+  const counts = kind === 'use-attempt';
+  const now = clock.now();
+  const annotations = { ...noteAnnotation(diagnosis, now), ...(counts ? attemptsAnnotation(job, pod, now) : {}) };
   view.learn(await store.patch(job.name, { annotations }, signal));
-}
-
-async function taken(
-  { log, checkpoint }: InterveneTools,
-  job: JobRecord,
-  pod: PodRecord,
-  { category, message }: Diagnosis,
-  what: string,
-): Promise<void> {
-  await checkpoint('pod-removed', job.name);
+  await (counts ? store.deletePod(pod, signal) : store.evictPod(pod, signal));
+  await tools.checkpoint('pod-removed', job.name);
   log.warn(
-    { job: job.name, pod: pod.name, category, reason: message },
-    `the pod did not start in time and was removed: ${what}`,
+    { job: job.name, pod: pod.name, category: diagnosis.category, reason: diagnosis.message },
+    `the pod did not start in time and was removed: ${counts ? 'an' : 'no'} attempt is used up`,
   );
 }

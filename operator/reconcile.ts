@@ -6,7 +6,7 @@ import type { Lease } from '../queue/lease.ts';
 import type { Slots } from './admission/slots.ts';
 import { takesSlot } from './admission/slots.ts';
 import type { FileConfig } from './config-schema.ts';
-import { endJob, inquire, note, retry, useAttempt } from './intervene.ts';
+import { endJob, inquire, note, removePod } from './intervene.ts';
 import type { JobRecord } from './jobs/records.ts';
 import { type Leases, leaseSeconds } from './leases.ts';
 import { decide } from './settle/decide.ts';
@@ -63,10 +63,8 @@ export async function reconcile(tools: ReconcileTools, name: string, signal: Abo
       await endJob(tools, job, decision, signal);
       return 0;
     case 'use-attempt':
-      await useAttempt(tools, job, decision.pod, decision.diagnosis, signal);
-      return AFTER_REMOVAL_MS;
     case 'retry':
-      await retry(tools, job, decision.pod, decision.diagnosis, signal);
+      await removePod(tools, job, decision, signal);
       return AFTER_REMOVAL_MS;
     case 'settle':
       await settle(tools, job, lease, decision, signal);
