@@ -18,6 +18,9 @@ export interface RealNode extends Cluster, AsyncDisposable {
   push(archive: string, name: string): Promise<string>;
   /** Starts a command in the node's network namespace; pods reach what it serves at {@link nodeAddress}. Ends with the node. */
   inside(command: string, args: readonly string[], env?: Record<string, string>): Inside;
+  /** Ends the kubelet as a crash does: containers run on, and nobody tells of them. */
+  killKubelet(): Promise<void>;
+  startKubelet(): Promise<void>;
   /** The node's own address, where servers started by {@link inside} are reached from pods and from this process. */
   readonly nodeAddress: string;
 }
@@ -36,6 +39,7 @@ const registry = `${nodeAddress}:5000`;
 
 /** Starts and stops the node; `up` and `down`. */
 const script = fileURLToPath(new URL('./cluster/node/node.sh', import.meta.url));
+const kubeletScript = fileURLToPath(new URL('./cluster/node/kubelet.sh', import.meta.url));
 
 /**
  * Starts the node, about 10 s; Linux and root only. There can be one a machine: rejects with its holder's name when it is in use.
@@ -62,6 +66,8 @@ export async function startNode(): Promise<RealNode> {
     nodeAddress,
     push,
     inside,
+    killKubelet: async () => void (await run(kubeletScript, ['kill'], { env })),
+    startKubelet: async () => void (await run(kubeletScript, ['start'], { env })),
     [Symbol.asyncDispose]: () => started[Symbol.asyncDispose](),
   };
 }

@@ -150,7 +150,7 @@ function webhookDue(job: JobRecord, status: Outcome['status'], report: RunnerRep
     case 'none':
       return false;
     case 'exit-0':
-      return status === 'failed';
+      return status !== 'completed';
     case 'runner':
       return !(report?.status === status && report.webhook === 'delivered');
     default:

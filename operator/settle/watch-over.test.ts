@@ -157,6 +157,19 @@ describe('the outcome of a Job that the operator has ended', () => {
     expect(outcomeOf(testJob({ deadlineSeconds: 1, ...noted('Cancelled') }), ended, []).status).toBe('cancelled');
   });
 
+  test('I8: a cancelled task is reported, also one of an image that reports for itself when it exits 0', () => {
+    for (const [mode, due] of [
+      ['exit-0', true],
+      ['runner', true],
+      ['operator', true],
+      ['none', false],
+    ] as const) {
+      const { annotations } = noted('Cancelled');
+      const told = { ...annotations, [ANNOTATION.webhookMode]: mode, [ANNOTATION.webhookUrl]: 'https://b.example' };
+      expect(outcomeOf(testJob({ deadlineSeconds: 1, annotations: told }), ended, []).webhookDue, mode).toBe(due);
+    }
+  });
+
   test('I7: a task that was done before it could be cancelled is completed', () => {
     const job = testJob({ deadlineSeconds: 1, ...noted('Cancelled') });
     const complete = { ...FAILED, kind: 'complete' as const };

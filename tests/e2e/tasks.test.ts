@@ -1,20 +1,15 @@
 /** The whole product on a real node: our images from our Dockerfiles, `helm install` of our chart, real pods, real documents. */
 import { createHash } from 'node:crypto';
-import { mkdtempDisposable, readFile, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { BlobServiceClient } from '@azure/storage-blob';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { stringify } from 'yaml';
 import { ANNOTATION, LABEL } from '#/contract/identity.ts';
 import type { RawJob, RawPod } from '#/operator/jobs/records.ts';
-import { startAzurite } from '#/testing/azurite.ts';
 import { eventually } from '#/testing/eventually.ts';
-import { imageArchives } from '#/testing/images.ts';
-import { CHART } from '#/testing/installation.ts';
-import { type RealNode, startNode } from '#/testing/node.ts';
-import { type TestQueues, testQueues } from '#/testing/queues.ts';
-import { startWebhookSink, type WebhookSink } from '#/testing/webhook-sink.ts';
+import type { RealNode } from '#/testing/node.ts';
+import { installOnNode, type NodeInstallation } from '#/testing/node-installation.ts';
+import type { TestQueues } from '#/testing/queues.ts';
+import type { WebhookSink } from '#/testing/webhook-sink.ts';
 
 const NAMESPACE = 'slipway';
 const SECRET = 'sk-this-must-stay-in-its-secret';
@@ -30,55 +25,23 @@ const HOSTILE = [
   'käse 日本語 🚢 \u2028 \u00a0',
 ].join(' | ');
 
-let cleanUp: AsyncDisposableStack;
+let installation: NodeInstallation;
 let node: RealNode;
 let queues: TestQueues;
 let sink: WebhookSink;
 let blobs: BlobServiceClient;
 
 beforeAll(async () => {
-  await using stack = new AsyncDisposableStack();
-  const archives = await imageArchives();
-  node = stack.use(await startNode());
-  const host = node.hostAddress;
-  const azurite = stack.use(await startAzurite({ host }));
-  sink = stack.use(await startWebhookSink(host));
-  queues = testQueues(azurite.connectionString);
-  blobs = BlobServiceClient.fromConnectionString(azurite.connectionString);
-  await queues.create('acme-tasks', 'globex-tasks');
-  const operator = await node.push(archives.operator, 'slipway-operator:test');
-  const runner = await node.push(archives.runner, 'slipway-runner:test');
-  const directory = stack.use(await mkdtempDisposable(join(tmpdir(), 'slipway-e2e-')));
-
-  await node.kubectl(['create', 'namespace', NAMESPACE]);
-  await node.kubectl(['label', 'namespace', NAMESPACE, 'pod-security.kubernetes.io/enforce=restricted']);
-  await node.kubectl([
-    '-n',
-    NAMESPACE,
-    'create',
-    'secret',
-    'generic',
-    'storage',
-    `--from-literal=connection-string=${azurite.connectionString}`,
-  ]);
-  await node.kubectl([
-    '-n',
-    NAMESPACE,
-    'create',
-    'secret',
-    'generic',
-    'openai',
-    `--from-literal=OPENAI_API_KEY=${SECRET}`,
-  ]);
-  const values = join(directory.path, 'values.yaml');
-  await writeFile(values, stringify(chartValues(operator.slice(0, operator.lastIndexOf(':')), runner, host)));
-  await node.helm(['install', 'slipway', CHART, '-n', NAMESPACE, '-f', values, '--wait', '--timeout', '120s'], {
-    timeoutMs: 150_000,
+  installation = await installOnNode({
+    queues: ['acme-tasks', 'globex-tasks'],
+    secrets: { openai: { OPENAI_API_KEY: SECRET } },
+    config: configOf,
   });
-  cleanUp = stack.move();
+  ({ node, queues, sink } = installation);
+  blobs = BlobServiceClient.fromConnectionString(installation.azurite.connectionString);
 }, 900_000);
 
-afterAll(() => cleanUp?.disposeAsync(), 60_000);
+afterAll(() => installation?.[Symbol.asyncDispose](), 60_000);
 
 test('21 messages on a real node: echo, documents, failure, malformed, foreign, an image that is not there', {
   timeout: 400_000,
@@ -232,42 +195,25 @@ test('21 messages on a real node: echo, documents, failure, malformed, foreign, 
   );
 });
 
-function chartValues(operatorRepository: string, runner: string, host: string): object {
-  const script = (code: string) => ({
-    image: `${node.registry}/base:26`,
-    runner: 'foreign',
-    args: ['-e', code],
-  });
+function configOf({ registry }: RealNode): object {
+  const script = (code: string) => ({ image: `${registry}/base:26`, runner: 'foreign', args: ['-e', code] });
   return {
-    image: { repository: operatorRepository, tag: 'test' },
-    storage: { existingSecret: 'storage' },
-    config: {
-      queues: [{ name: 'acme-tasks' }, { name: 'globex-tasks' }],
-      runner: { image: runner },
-      defaults: { attempts: 2, resources: { cpu: '50m', memory: '256Mi' } },
-      ttl: { completedSeconds: TTL_SECONDS, failedSeconds: 3600 },
-      webhook: { allow: [host] },
-      polling: { minIntervalSeconds: 0.5, maxIntervalSeconds: 1 },
-      limits: { maxRunning: 10 },
-      taskTypes: {
-        // Its deadlines are short, so that the kubelet gives up within the test.
-        'no-image': {
-          image: `${node.registry}/nothing:1`,
-          startTimeoutSeconds: 10,
-          timeoutSeconds: 5,
-          graceSeconds: 1,
-        },
-        echo: { envFrom: [{ secretRef: { name: 'openai' } }] },
-        // An image of somebody else: says what arrived by the only way out that every container has.
-        digest: script(
-          `require('fs').writeFileSync('/dev/termination-log', require('crypto').createHash('sha256').update(process.env.TASK_DATA).digest('hex'))`,
-        ),
-        // A worker as they were before: knows TASK_DATA alone, posts its own webhook, exits 0 or 1.
-        'old-worker': script(`const task = JSON.parse(process.env.TASK_DATA);
+    defaults: { attempts: 2, resources: { cpu: '50m', memory: '256Mi' } },
+    ttl: { completedSeconds: TTL_SECONDS, failedSeconds: 3600 },
+    polling: { minIntervalSeconds: 0.5, maxIntervalSeconds: 1 },
+    limits: { maxRunning: 10 },
+    taskTypes: {
+      'no-image': { image: `${registry}/nothing:1`, startTimeoutSeconds: 10 },
+      echo: { envFrom: [{ secretRef: { name: 'openai' } }] },
+      // An image of somebody else: says what arrived by the only way out that every container has.
+      digest: script(
+        `require('fs').writeFileSync('/dev/termination-log', require('crypto').createHash('sha256').update(process.env.TASK_DATA).digest('hex'))`,
+      ),
+      // A worker as they were before: knows TASK_DATA alone, posts its own webhook, exits 0 or 1.
+      'old-worker': script(`const task = JSON.parse(process.env.TASK_DATA);
           const doubled = task.payload.n * 2;
           if (Number.isNaN(doubled)) process.exit(1);
           fetch(task.webhook_url, { method: 'POST', body: JSON.stringify({ doubled }) }).then(() => process.exit(0), () => process.exit(1));`),
-      },
     },
   };
 }

@@ -183,8 +183,7 @@ evictionHard: {memory.available: 100Mi, nodefs.available: 1%, imagefs.available:
 podLogsDir: $RUN/pod-logs
 volumePluginDir: $RUN/kubelet/volume-plugins
 YAML
-  start kubelet "$BIN/kubelet" --config="$RUN/kubelet.yaml" --kubeconfig="$RUN/kubelet.kubeconfig" --root-dir="$RUN/kubelet" \
-    --cert-dir="$RUN/kubelet/pki" --hostname-override="$NODE_NAME" --node-ip="$HOST" --v=2
+  "$HERE/kubelet.sh" start
   cat >"$RUN/kube-proxy.yaml" <<YAML
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
