@@ -12,6 +12,7 @@ export default defineConfig({
     projects: [
       // Unit tests share nothing, so they need no process of their own each: a third of the time.
       { test: { ...tier('unit', ['**/*.test.ts'], 10_000).test, exclude: outside, isolate: false, maxWorkers: 2 } },
+      tier('model', ['tests/model/**/*.test.ts'], 600_000),
       tier('mutants', ['tests/mutants/**/*.test.ts'], 600_000),
       tier('integration', ['tests/integration/**/*.test.ts'], 120_000),
       tier('control-plane', ['tests/control-plane/**/*.test.ts'], 600_000),

@@ -290,7 +290,13 @@ async function adopt(tools: DeliverTools, delivery: Delivery, job: JobRecord, si
   try {
     const patched = await tools.store.patch(
       job.name,
-      { annotations: { ...deliveryAnnotations(message), ...deliveryReceipt(lease) } },
+      {
+        annotations: {
+          ...deliveryAnnotations(message),
+          ...deliveryReceipt(lease),
+          ...betweenTimes(tools, job, message),
+        },
+      },
       signal,
     );
     await tools.checkpoint('adopted', job.name);
@@ -330,4 +336,17 @@ function rejection(
   message: ReceivedMessage,
 ): Pick<Rejection, 'queue' | 'client' | 'message' | 'taskId' | 'taskType' | 'webhookUrl'> {
   return { queue: source.queue, client: source.client, message, taskId: '', taskType: '', webhookUrl: undefined };
+}
+
+/** Receipts between the one on the Job and this one were somebody else's, or of an operator that died: the task may have been done twice. */
+function betweenTimes(
+  { clock }: DeliverTools,
+  job: JobRecord,
+  { dequeueCount }: ReceivedMessage,
+): Record<string, string> {
+  const on = job.annotations;
+  const known = Number(on[ANNOTATION.dequeueCount] ?? dequeueCount);
+  return dequeueCount > known + 1 && on[ANNOTATION.leaseLost] === undefined
+    ? { [ANNOTATION.leaseLost]: new Date(clock.now()).toISOString() }
+    : {};
 }

@@ -4,7 +4,7 @@ import { ANNOTATION } from '../contract/identity.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Checkpoint } from './checkpoint.ts';
-import { attemptsAnnotation, endingPatch, noteAnnotation } from './jobs/notes.ts';
+import { attemptsAnnotation, endingPatch, noteAnnotation, noteOn } from './jobs/notes.ts';
 import type { JobRecord } from './jobs/records.ts';
 import { refusalTrouble, startLimits } from './jobs/start-trouble.ts';
 import type { JobStore } from './jobs/store.ts';
@@ -85,8 +85,15 @@ export async function removePod(
   const { store, view, clock, log } = tools;
   const counts = kind === 'use-attempt';
   const now = clock.now();
-  const annotations = { ...noteAnnotation(diagnosis, now), ...(counts ? attemptsAnnotation(job, pod, now) : {}) };
-  view.learn(await store.patch(job.name, { annotations }, signal));
+  const known = noteOn(job)?.diagnosis;
+  const annotations = {
+    ...(known?.category === diagnosis.category && known.message === diagnosis.message
+      ? {}
+      : noteAnnotation(diagnosis, now)),
+    ...(counts ? attemptsAnnotation(job, pod, now) : {}),
+  };
+  // A write that changes nothing would be news to nobody but ourselves, again and again until the pod is seen to go.
+  if (Object.keys(annotations).length > 0) view.learn(await store.patch(job.name, { annotations }, signal));
   await (counts ? store.deletePod(pod, signal) : store.evictPod(pod, signal));
   await tools.checkpoint('pod-removed', job.name);
   log.warn(

@@ -118,7 +118,13 @@ describe('a lease that is lost', () => {
     await using at = await setUp();
     await at.world.clock.advance(60_000);
     const [theirs] = await at.world.queues.receive(QUEUE, 1, 600);
-    expect(await at.life.reconcile()).toBeUndefined();
+    expect(await at.life.reconcile()).toBe(0);
+    at.world.before = ({ method }) => {
+      if (method === 'patch') throw refused('unavailable');
+    };
+    await expect(at.life.reconcile(), 'it is told as soon as it can be').rejects.toMatchObject({ kind: 'unavailable' });
+    at.world.before = () => undefined;
+    expect(await at.life.reconcile()).toBe(0);
     expect((await at.world.theJob()).annotations[ANNOTATION.leaseLost]).toBe('2026-01-01T00:01:00.000Z');
     expect(at.world.store.notices).toMatchObject([{ reason: 'LeaseLost', type: 'Warning', about: { name: at.name } }]);
     expect(await at.life.metrics.leasesLost.get()).toMatchObject({ values: [{ value: 1, labels: { queue: QUEUE } }] });
@@ -142,6 +148,7 @@ describe('a lease that is lost', () => {
     await using at = await setUp({ runMs: 90_000 });
     await at.world.clock.advance(60_000);
     await at.world.queues.receive(QUEUE, 1, 600);
+    await at.life.reconcile();
     await at.life.reconcile();
     await at.world.clock.advance(30_000);
     at.world.newEffects();

@@ -1,7 +1,6 @@
 /** Looks at one Job and does what is due: keep its message's lease, or settle it. */
 import { ANNOTATION } from '../contract/identity.ts';
 import { iso } from '../lib/clock.ts';
-import { isKind } from '../lib/errors.ts';
 import type { Lease } from '../queue/lease.ts';
 import type { Slots } from './admission/slots.ts';
 import { takesSlot } from './admission/slots.ts';
@@ -36,11 +35,11 @@ export async function reconcile(tools: ReconcileTools, name: string, signal: Abo
     return undefined;
   }
   const lease = leases.of(job);
-  const { condition, renewAt, state } = lease;
+  const { condition, isWritten, renewAt, state } = lease;
   const decision = decide({
     job,
     pods: view.pods(name),
-    lease: { condition, renewAt, popReceipt: state.popReceipt },
+    lease: { condition, isWritten, renewAt, popReceipt: state.popReceipt },
     endAgeMs: view.endAgeMs(name),
     now: clock.now(),
     viewKnown: view.state.kind === 'known',
@@ -51,6 +50,9 @@ export async function reconcile(tools: ReconcileTools, name: string, signal: Abo
       return decision.lookAgainMs;
     case 'renew':
       return renew(tools, job, lease, signal);
+    case 'note-lost-lease':
+      await noteLostLease(tools, job, lease, signal);
+      return 0;
     case 'write-receipt':
       await writeReceipt(tools, job, lease, signal);
       return 0;
@@ -78,7 +80,7 @@ async function renew(
   lease: Lease,
   signal: AbortSignal,
 ): Promise<number | undefined> {
-  const { metrics, log } = tools;
+  const { metrics } = tools;
   try {
     if (await lease.renew(leaseSeconds(job, tools.settings.lease, tools.clock.now()), signal)) {
       metrics.renewals.inc({ result: 'renewed' });
@@ -90,13 +92,17 @@ async function renew(
     throw error;
   }
   metrics.renewals.inc({ result: 'lost' });
-  metrics.leasesLost.inc({ queue: lease.queue });
-  log.warn(
+  return 0;
+}
+
+/** Says on the Job that the message is out of our hands; until that is written, it is due. */
+async function noteLostLease(tools: ReconcileTools, job: JobRecord, lease: Lease, signal: AbortSignal): Promise<void> {
+  const annotations = { [ANNOTATION.leaseLost]: iso(tools.clock.now()) };
+  tools.view.learn(await tools.store.patch(job.name, { annotations }, signal));
+  tools.metrics.leasesLost.inc({ queue: lease.queue });
+  tools.log.warn(
     { job: job.name, queue: lease.queue },
     'the lease is lost: the message may be received again, and will find this Job',
-  );
-  tools.view.learn(
-    await tools.store.patch(job.name, { annotations: { [ANNOTATION.leaseLost]: iso(tools.clock.now()) } }, signal),
   );
   await tools.store.notify({
     reason: 'LeaseLost',
@@ -104,7 +110,6 @@ async function renew(
     type: 'Warning',
     about: { kind: 'Job', name: job.name, uid: job.uid },
   });
-  return undefined;
 }
 
 /** Puts the lease's receipt onto the Job, where the next operator will look for it. */
@@ -118,11 +123,9 @@ export async function writeReceipt(
     [ANNOTATION.popReceipt]: lease.state.popReceipt,
     [ANNOTATION.leaseUntil]: iso(lease.state.until),
   };
-  try {
-    tools.view.learn(await tools.store.patch(job.name, { annotations }, signal));
-  } catch (error) {
-    if (!isKind(error, 'not-found')) throw error;
-  }
+  const written = await tools.store.patch(job.name, { annotations }, signal);
+  if (written.annotations[ANNOTATION.popReceipt] === lease.state.popReceipt) lease.written();
+  tools.view.learn(written);
   await tools.checkpoint('receipt-patched', job.name);
 }
 

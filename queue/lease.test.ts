@@ -51,7 +51,7 @@ describe('renewing', () => {
   });
 
   test('I12: is due when it is due, whatever somebody does to the clock meanwhile', async () => {
-    for (const jump of [3_600_000, -3_600_000]) {
+    for (const jump of [1_800_000, -3_600_000]) {
       const { clock, lease } = await setUp();
       clock.jump(jump);
       expect(lease.renewAt - clock.now()).toBe(40_000);

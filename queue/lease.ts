@@ -30,6 +30,7 @@ export class Lease {
   readonly #clock: Clock;
   readonly #past = new Set<string>();
   #state: LeaseState;
+  #isWritten = true;
   /** Monotonic milliseconds, so that a clock that is set does not let a lease end unnoticed. */
   #renewDue: number;
   #condition: 'held' | 'lost' | 'gone' = 'held';
@@ -59,11 +60,25 @@ export class Lease {
   }
 
   /**
+   * Whether the last receipt was written where another owner would look for it, once. What is found there later is another owner's: two
+   * that write against each other would do so without end.
+   */
+  get isWritten(): boolean {
+    return this.#isWritten;
+  }
+
+  /** The last receipt was written down. */
+  written(): void {
+    this.#isWritten = true;
+  }
+
+  /**
    * When two thirds of the lease that was left when its receipt was taken have passed: the time to renew it; milliseconds since the epoch.
    * A lease that reaches to the message's end cannot be made longer.
    */
   get renewAt(): number {
-    if (this.#state.until > this.expiresOn - 2 * RESOLUTION_MS) return this.expiresOn;
+    const nearEnd = this.expiresOn - 2 * RESOLUTION_MS;
+    if (this.#state.until > nearEnd || this.#clock.now() > nearEnd) return this.expiresOn;
     return this.#clock.now() + this.#renewDue - this.#clock.monotonic();
   }
 
@@ -71,7 +86,10 @@ export class Lease {
   adopt(state: LeaseState): boolean {
     if (this.#condition === 'gone' || state.popReceipt === this.#state.popReceipt || this.#past.has(state.popReceipt))
       return false;
+    // Of two receipts the one that hides the message for longer was given later: two operators must agree on one.
+    if (this.#condition === 'held' && state.until < this.#state.until) return false;
     this.#replace(state);
+    this.#isWritten = true;
     this.#condition = 'held';
     return true;
   }
@@ -115,7 +133,8 @@ export class Lease {
     if (this.#condition !== 'held') return false;
     const used = this.#state;
     const left = Math.floor((this.expiresOn - this.#clock.now()) / 1000);
-    const wanted = Math.max(0, Math.min(seconds, left));
+    // Never 0 when some time is wanted: the service would show the message to everybody at once.
+    const wanted = Math.max(Math.min(1, seconds), Math.min(seconds, left));
     const asked = this.#clock.now();
     try {
       const popReceipt = await this.#service.renew(this.queue, this.messageId, used.popReceipt, wanted, signal);
@@ -131,6 +150,7 @@ export class Lease {
 
   #replace(state: LeaseState): void {
     this.#past.add(this.#state.popReceipt);
+    this.#isWritten = false;
     this.#state = state;
     this.#renewDue = this.#twoThirdsOf(state);
   }

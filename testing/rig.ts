@@ -120,7 +120,8 @@ export class World {
   onJobChange: (change: JobChange) => void = () => undefined;
   /** Ends of the operators' open watches. */
   readonly watches = new Set<(error: ServiceError) => void>();
-  readonly #lives: Life[] = [];
+  /** Every operator that there was. */
+  readonly lives: Life[] = [];
   readonly #running = new Map<string, number>();
   readonly #attempts = new Map<string, number>();
 
@@ -147,7 +148,7 @@ export class World {
   /** An operator that sees the world and does nothing by itself. */
   rest(options: LifeOptions = {}): Life {
     const life = new Life(this, options);
-    this.#lives.push(life);
+    this.lives.push(life);
     return life;
   }
 
@@ -209,7 +210,7 @@ export class World {
 
   /** Ends everything, so that nothing is left behind. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const life of this.#lives) life.kill();
+    for (const life of this.lives) life.kill();
     await this.store[Symbol.asyncDispose]();
     await settled();
   }

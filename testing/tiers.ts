@@ -15,6 +15,7 @@ const node = ['openssl', 'gcc', 'nsenter', 'ip', 'nft', 'iptables'];
 /** All tiers, the fast ones first: the projects of vitest.config.ts. */
 export const tiers: readonly Tier[] = [
   { name: 'unit', obstacle: nothing },
+  { name: 'model', obstacle: nothing },
   { name: 'mutants', obstacle: nothing },
   { name: 'integration', obstacle: nothing },
   { name: 'control-plane', obstacle: () => first(controlPlane) },

@@ -17,13 +17,15 @@ type LeaseCondition =
   | 'fresh'
   | 'due'
   | 'receipt not written'
+  | 'receipt of another on the Job'
   | 'due, receipt not written'
   | 'lost'
+  | 'lost, and noted'
   | 'gone'
   | 'expired';
 type Recorded = 'nothing' | 'outcome' | 'outcome and poison copy' | 'webhook owed later' | 'webhook owed now';
 /** The decision in words: its kind, or the steps of settling. */
-type Expected = 'leave' | 'renew' | 'write-receipt' | `settle: ${string}`;
+type Expected = 'leave' | 'renew' | 'write-receipt' | 'note-lost-lease' | `settle: ${string}`;
 
 /** What is decided about each Job, whose webhook the operator has to send. A cell that is missing is a compile error. */
 const TABLE: Record<JobPhase, Record<LeaseCondition, Record<Recorded, Expected>>> = {
@@ -31,9 +33,12 @@ const TABLE: Record<JobPhase, Record<LeaseCondition, Record<Recorded, Expected>>
     fresh: whateverIsRecorded('leave'),
     due: whateverIsRecorded('renew'),
     'receipt not written': whateverIsRecorded('write-receipt'),
+    // Two that write against each other would do so without end.
+    'receipt of another on the Job': whateverIsRecorded('leave'),
     // The API server may be out for longer than a lease lasts.
     'due, receipt not written': whateverIsRecorded('renew'),
-    lost: whateverIsRecorded('leave'),
+    lost: whateverIsRecorded('note-lost-lease'),
+    'lost, and noted': whateverIsRecorded('leave'),
     gone: whateverIsRecorded('leave'),
     expired: whateverIsRecorded('leave'),
   },
@@ -41,9 +46,12 @@ const TABLE: Record<JobPhase, Record<LeaseCondition, Record<Recorded, Expected>>
     fresh: whateverIsRecorded('leave'),
     due: whateverIsRecorded('renew'),
     'receipt not written': whateverIsRecorded('write-receipt'),
+    // Two that write against each other would do so without end.
+    'receipt of another on the Job': whateverIsRecorded('leave'),
     // The API server may be out for longer than a lease lasts.
     'due, receipt not written': whateverIsRecorded('renew'),
-    lost: whateverIsRecorded('leave'),
+    lost: whateverIsRecorded('note-lost-lease'),
+    'lost, and noted': whateverIsRecorded('leave'),
     gone: whateverIsRecorded('leave'),
     expired: whateverIsRecorded('leave'),
   },
@@ -61,7 +69,7 @@ const TABLE: Record<JobPhase, Record<LeaseCondition, Record<Recorded, Expected>>
     'webhook owed later': 'leave',
     'webhook owed now': 'settle: webhook close',
   }),
-  settled: whateverTheLease(whateverIsRecorded('leave')),
+  settled: { ...whateverTheLease(whateverIsRecorded('leave')), lost: whateverIsRecorded('leave') },
 };
 
 function whateverIsRecorded(expected: Expected): Record<Recorded, Expected> {
@@ -79,8 +87,10 @@ function whateverTheLease(expected: Record<Recorded, Expected>): Record<LeaseCon
     fresh: expected,
     due: expected,
     'receipt not written': expected,
+    'receipt of another on the Job': expected,
     'due, receipt not written': expected,
-    lost: expected,
+    lost: { ...expected, nothing: 'note-lost-lease' },
+    'lost, and noted': expected,
     gone: expected,
     expired: expected,
   };
@@ -102,12 +112,14 @@ const POD_OF: Record<JobPhase, Behaviour> = {
   settled: 'completed-owed',
 };
 
-const LEASES: Record<LeaseCondition, Partial<LeaseView> & { readonly expiresOn?: number }> = {
+const LEASES: Record<LeaseCondition, Partial<LeaseView> & { readonly expiresOn?: number; readonly noted?: boolean }> = {
   fresh: { renewAt: NOW + 30_000 },
   due: { renewAt: NOW },
-  'receipt not written': { popReceipt: 'receipt-2', renewAt: NOW + 30_000 },
-  'due, receipt not written': { popReceipt: 'receipt-2', renewAt: NOW },
+  'receipt not written': { popReceipt: 'receipt-2', isWritten: false, renewAt: NOW + 30_000 },
+  'receipt of another on the Job': { popReceipt: 'receipt-2', renewAt: NOW + 30_000 },
+  'due, receipt not written': { popReceipt: 'receipt-2', isWritten: false, renewAt: NOW },
   lost: { condition: 'lost', renewAt: NOW },
+  'lost, and noted': { condition: 'lost', renewAt: NOW, noted: true },
   gone: { condition: 'gone', renewAt: NOW },
   expired: { expiresOn: NOW, renewAt: NOW },
 };
@@ -132,18 +144,19 @@ function annotationsOf(recorded: Recorded, phase: JobPhase): Record<string, stri
 }
 
 function picture(phase: JobPhase, lease: LeaseCondition, recorded: Recorded): Picture {
-  const { expiresOn = NOW + 3_600_000, ...view } = LEASES[lease];
+  const { expiresOn = NOW + 3_600_000, noted = false, ...view } = LEASES[lease];
   return {
     job: testJob({
       ...PHASES[phase],
       annotations: {
         [ANNOTATION.webhookUrl]: WEBHOOK_URL,
         [ANNOTATION.expiresOn]: iso(expiresOn),
+        ...(noted ? { [ANNOTATION.leaseLost]: iso(NOW) } : {}),
         ...annotationsOf(recorded, phase),
       },
     }),
     pods: [testPod(POD_OF[phase])],
-    lease: { condition: 'held', popReceipt: 'receipt-1', renewAt: NOW + 30_000, ...view },
+    lease: { condition: 'held', popReceipt: 'receipt-1', isWritten: true, renewAt: NOW + 30_000, ...view },
     endAgeMs: 0,
     now: NOW,
     viewKnown: true,
@@ -191,7 +204,7 @@ describe('when it looks again', () => {
 
   test('at a running Job when its lease is due', () => {
     expect(again({}, picture('running', 'fresh', 'nothing'))).toBe(30_000);
-    expect(again({}, picture('running', 'lost', 'nothing'))).toBeUndefined();
+    expect(again({}, picture('running', 'lost, and noted', 'nothing'))).toBeUndefined();
     expect(again({}, picture('running', 'expired', 'nothing'))).toBeUndefined();
   });
 
@@ -229,6 +242,7 @@ const KINDS: readonly Decision['kind'][] = [
   'leave',
   'renew',
   'write-receipt',
+  'note-lost-lease',
   'note',
   'inquire',
   'end',

@@ -4,7 +4,7 @@ import type { Diagnosis } from '../../contract/diagnosis.ts';
 import { ANNOTATION } from '../../contract/identity.ts';
 import { type Outcome, outcomeOf, recordedOutcome } from '../jobs/outcome.ts';
 import type { JobRecord, PodRecord } from '../jobs/records.ts';
-import { keepLease, watchOver } from './watch-over.ts';
+import { isLostUnnoted, keepLease, watchOver } from './watch-over.ts';
 import { webhookState } from './webhook-state.ts';
 
 /** A step of settling, in the order in which they are taken. Each can be repeated. */
@@ -15,6 +15,8 @@ export type SettleStep = (typeof SETTLE_STEPS)[number];
 export interface LeaseView {
   readonly condition: 'held' | 'lost' | 'gone';
   readonly popReceipt: string;
+  /** Whether the receipt was written onto the Job once; another operator may have written its own since. */
+  readonly isWritten: boolean;
   /** Milliseconds since the epoch. */
   readonly renewAt: number;
 }
@@ -38,6 +40,8 @@ export type Decision =
   /** Nothing; look again after that time (or when something changes). */
   | { readonly kind: 'leave'; readonly lookAgainMs: number | undefined }
   | { readonly kind: 'renew' }
+  /** The lease is lost, and the Job does not say so yet. */
+  | { readonly kind: 'note-lost-lease' }
   /** The Job does not have the lease's last receipt: an earlier write of it failed. */
   | { readonly kind: 'write-receipt' }
   /** The pod does not start, and why can be seen only now; undefined when what was noted has passed. */
@@ -80,6 +84,7 @@ export function decide(picture: Picture): Decision {
     if (surplus !== undefined) return { kind: 'settle', outcome: recorded, steps, surplus };
     return owed.nextAt > now ? leave(owed.nextAt - now) : { kind: 'settle', outcome: recorded, steps };
   }
+  if (recorded === undefined && isLostUnnoted(picture)) return { kind: 'note-lost-lease' };
   if (recorded === undefined && picture.endAgeMs < LAST_WORDS_MS && !haveLastWords(job, pods)) {
     return meanwhile(picture, Math.min(500, LAST_WORDS_MS - picture.endAgeMs));
   }

@@ -13,7 +13,7 @@ export interface OwedBounds {
   readonly inAll: number;
 }
 
-export const OWED_BOUNDS: OwedBounds = { perHost: 500, inAll: 2000 };
+const OWED_BOUNDS: OwedBounds = { perHost: 500, inAll: 2000 };
 
 interface Owed {
   readonly host: string;

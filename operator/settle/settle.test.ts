@@ -124,7 +124,7 @@ describe('I4: the time to live', () => {
     expect(theirs).toBeDefined();
     await at.life.reconcile();
     const week = 604_800 - 61;
-    expect(at.world.effects).toEqual([kept(at.name, 60 + week)]);
+    expect(at.world.effects).toEqual([`patch ${at.name}: lease-lost`, kept(at.name, 60 + week)]);
   });
 
   test('is not longer than any message can stay hidden', async () => {
@@ -135,7 +135,7 @@ describe('I4: the time to live', () => {
     await settled();
     at.world.newEffects();
     await at.life.reconcile();
-    expect(at.world.effects).toEqual([kept(at.name, 60 + 604_800)]);
+    expect(at.world.effects).toEqual([`patch ${at.name}: lease-lost`, kept(at.name, 60 + 604_800)]);
   });
 });
 

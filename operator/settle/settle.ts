@@ -2,7 +2,6 @@
 import { ANNOTATION, LABEL, STATE } from '../../contract/identity.ts';
 import { encodeMessage } from '../../contract/message.ts';
 import { type Clock, fromIso, iso } from '../../lib/clock.ts';
-import { isKind } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Lease, Removal } from '../../queue/lease.ts';
 import { bury } from '../../queue/poison.ts';
@@ -75,6 +74,13 @@ export async function settle(
         break;
       case 'delete':
         removal = await lease.remove(signal);
+        // Gone, and nobody was watching over it at the end: somebody else may have done the task too.
+        if (
+          removal !== 'deleted' &&
+          lease.state.until <= tools.clock.now() &&
+          current.annotations[ANNOTATION.leaseLost] === undefined
+        )
+          await patch({ [ANNOTATION.leaseLost]: iso(tools.clock.now()) });
         await tools.checkpoint('deleted', job.name);
         break;
       case 'webhook':
@@ -148,25 +154,20 @@ async function close(
   const mayReturnFor =
     removal === 'unsure' ? Math.min(LONGEST_VISIBILITY_S, Math.max(0, Math.ceil((expiresOn - now) / 1000))) : 0;
   const sinceEnd = Math.max(0, Math.ceil((now - (job.end?.at ?? now)) / 1000));
-  try {
-    const closed = await tools.store.patch(
-      job.name,
-      {
-        resourceVersion: job.resourceVersion,
-        labels: { [LABEL.state]: STATE.settled },
-        annotations: {
-          [ANNOTATION.settled]: iso(now),
-          ...(webhook === undefined ? {} : webhookStateAnnotation(webhook)),
-        },
-        ttlSeconds: sinceEnd + Math.max(keepFor, mayReturnFor),
+  const closed = await tools.store.patch(
+    job.name,
+    {
+      resourceVersion: job.resourceVersion,
+      labels: { [LABEL.state]: STATE.settled },
+      annotations: {
+        [ANNOTATION.settled]: iso(now),
+        ...(webhook === undefined ? {} : webhookStateAnnotation(webhook)),
       },
-      signal,
-    );
-    tools.view.learn(closed);
-  } catch (error) {
-    if (isKind(error, 'not-found')) return;
-    throw error;
-  }
+      ttlSeconds: sinceEnd + Math.max(keepFor, mayReturnFor),
+    },
+    signal,
+  );
+  tools.view.learn(closed);
   if (outcome.status === 'completed') tools.types.ended(job, outcome.diagnosis.category);
   const labels = {
     client: job.annotations[ANNOTATION.client] ?? '',

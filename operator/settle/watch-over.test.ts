@@ -9,7 +9,12 @@ import type { JobRecord, PodRecord } from '../jobs/records.ts';
 import { type Decision, decide, type Picture } from './decide.ts';
 
 const HOUR = 3_600_000;
-const held = { condition: 'held', popReceipt: 'receipt-1', renewAt: Number.POSITIVE_INFINITY } as const;
+const held = {
+  condition: 'held',
+  popReceipt: 'receipt-1',
+  isWritten: true,
+  renewAt: Number.POSITIVE_INFINITY,
+} as const;
 
 function decided(
   now: number,
@@ -71,8 +76,9 @@ describe('a pod that does not start', () => {
     });
   });
 
-  test('the note goes when the pod runs after all', () => {
-    expect(decided(0, noted('ImagePull'), [testPod('running')])).toEqual({ kind: 'note', diagnosis: undefined });
+  test('the note goes when the pod runs after all, but not at once: two operators would write against each other', () => {
+    expect(decided(0, noted('ImagePull'), [testPod('running')])).toEqual({ kind: 'leave', lookAgainMs: 30_000 });
+    expect(decided(30_000, noted('ImagePull'), [testPod('running')])).toEqual({ kind: 'note', diagnosis: undefined });
     expect(decided(0, {}, [testPod('running')])).toMatchObject({ kind: 'leave' });
   });
 

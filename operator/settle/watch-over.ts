@@ -8,6 +8,8 @@ import type { Decision, Picture } from './decide.ts';
 
 /** How long a started Job may have no pod before Kubernetes' Events are asked why. */
 const NO_POD_MS = 30_000;
+/** A note about a start that has passed stays at least so long. */
+const NOTE_STANDS_MS = 30_000;
 /** Kubernetes waits no longer between two attempts. */
 const LONGEST_BACKOFF_MS = 600_000;
 
@@ -26,19 +28,28 @@ export function watchOver(picture: Picture): Decision {
 }
 
 /** What the message's lease needs now. Renewing goes before writing a receipt down: the API server may be out for longer than a lease. */
-export function keepLease({ job, lease, now }: Picture): Decision {
+export function keepLease(picture: Picture): Decision {
+  const { job, lease, now } = picture;
   const expiresOn = fromIso(job.annotations[ANNOTATION.expiresOn]);
+  if (isLostUnnoted(picture)) return { kind: 'note-lost-lease' };
   if (lease.condition !== 'held' || (expiresOn !== undefined && expiresOn <= now)) return leave();
   if (lease.renewAt <= now) return { kind: 'renew' };
-  if (job.annotations[ANNOTATION.popReceipt] !== lease.popReceipt) return { kind: 'write-receipt' };
+  if (!lease.isWritten && job.annotations[ANNOTATION.popReceipt] !== lease.popReceipt) return { kind: 'write-receipt' };
   return leave(lease.renewAt - now);
+}
+
+/** True when the lease is lost and the Job does not say so yet: the write may have failed. */
+export function isLostUnnoted({ job, lease }: Picture): boolean {
+  return lease.condition === 'lost' && job.annotations[ANNOTATION.leaseLost] === undefined;
 }
 
 function withPod({ job, now }: Picture, pod: PodRecord): Decision {
   const note = noteOn(job);
   const { trouble, ...fine } = judgeStart(pod, startLimits(job), now);
   if (trouble === undefined) {
-    if (note !== undefined && pod.begun) return { kind: 'note', diagnosis: undefined };
+    // Not at once: two operators that see it differently would write against each other without end.
+    const heldMs = note === undefined ? 0 : note.since + NOTE_STANDS_MS - now;
+    if (note !== undefined && pod.begun) return heldMs <= 0 ? { kind: 'note', diagnosis: undefined } : leave(heldMs);
     const lookAt = 'lookAt' in fine ? fine.lookAt : undefined;
     return leave(lookAt === undefined ? undefined : lookAt - now);
   }

@@ -111,6 +111,9 @@ export type WebhookFault = (typeof WEBHOOK_FAULTS)[number];
 export type Step = QueueStep | ApiStep | WatchStep | WebhookStep;
 export type Fault = QueueFault | ApiFault | WatchFault | WebhookFault;
 
+/** All steps, server by server. */
+export const STEPS: readonly Step[] = [...QUEUE_STEPS, ...API_STEPS, ...WATCH_STEPS, ...WEBHOOK_STEPS];
+
 /** One fault of one step. */
 export interface Cell {
   readonly step: Step;
