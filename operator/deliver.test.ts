@@ -480,6 +480,21 @@ describe('stopping', () => {
     expect(await at.world.queues.receive(QUEUE, 1, 60)).toHaveLength(1);
   });
 
+  test('I1: but not one whose create has had no answer: nobody else is to get it while its Job may come yet', async () => {
+    await using at = await setUp();
+    at.world.before = ({ method }) => {
+      if (method === 'create') throw refused('unknown');
+    };
+    const delivery = at.life.deliverNext();
+    await at.world.clock.advance(5000);
+    at.life.stop.abort();
+    await delivery;
+    expect(at.world.effects).toEqual([]);
+    expect(await at.world.queues.receive(QUEUE, 1, 60)).toEqual([]);
+    await at.world.clock.advance(60_000);
+    expect(await at.world.queues.receive(QUEUE, 1, 60)).toHaveLength(1);
+  });
+
   test('I7: so is one that is received after the signal', async () => {
     await using at = await setUp();
     at.life.stop.abort();

@@ -117,6 +117,7 @@ export async function deliver(
 async function place(tools: DeliverTools, delivery: Delivery, signal: AbortSignal): Promise<void> {
   const { name, lease } = delivery;
   let readDirectly = false;
+  let mayHaveJob = false;
   for (let failures = 1; ; ) {
     let gateIsClosed = false;
     try {
@@ -133,6 +134,8 @@ async function place(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
       if (!(error instanceof ServiceError)) throw error;
       tools.metrics.deliveryErrors.inc({ queue: lease.queue, kind: error.kind });
       readDirectly = error.kind === 'conflict';
+      // No answer, or the server's own word that it has timed out: a create may take effect yet.
+      mayHaveJob ||= error.kind === 'unknown' || error.code === 'Timeout';
       if (readDirectly && failures++ === 1) continue;
       if (failures === 1 || failures % 10 === 0)
         tools.log.warn(
@@ -142,7 +145,7 @@ async function place(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
     }
     // A Job being deleted, or an answer that may change: the message stays ours meanwhile, so that its dequeue count stays meaningful.
     await tools.clock.sleep(gateIsClosed ? GATE_NAP_MS : backoff(failures++, 250, 15_000, tools.clock), signal);
-    if (signal.aborted) return lease.release(0);
+    if (signal.aborted) return mayHaveJob ? undefined : lease.release(0);
     if (lease.renewAt <= tools.clock.now() && !(await lease.renew(tools.config.file.lease.firstSeconds, signal)))
       return;
   }
