@@ -5,18 +5,16 @@
 import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { KubeConfig } from '@kubernetes/client-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ANNOTATION, installationId, LABEL, STATE } from '#/contract/identity.ts';
+import { ANNOTATION, installationId, LABEL } from '#/contract/identity.ts';
 import { webhookBodySchema } from '#/contract/webhook.ts';
-import { systemClock } from '#/lib/clock.ts';
 import type { CheckpointName } from '#/operator/checkpoint.ts';
-import { createKubernetesApi } from '#/operator/jobs/api.ts';
-import { type JobRecord, jobRecord, type RawJob } from '#/operator/jobs/records.ts';
+import type { JobRecord } from '#/operator/jobs/records.ts';
 import { AZURITE_ACCOUNT, type Azurite, startAzurite } from '#/testing/azurite.ts';
 import { type ControlPlane, startControlPlane } from '#/testing/control-plane.ts';
 import { eventually } from '#/testing/eventually.ts';
 import { installRights } from '#/testing/installation.ts';
+import { expectOneLifeEach, type JobHistory, watchJobHistory } from '#/testing/job-history.ts';
 import { type Ending, stages } from '#/testing/kwok.ts';
 import { type OperatorProcess, startOperator } from '#/testing/operator-process.ts';
 import { type TestQueues, testQueues } from '#/testing/queues.ts';
@@ -55,8 +53,7 @@ let queues: TestQueues;
 let sink: WebhookSink;
 let cluster: ControlPlane;
 let kubeconfig: string;
-/** Every version of every Job that the API server has told of. */
-const versions: JobRecord[] = [];
+let history: JobHistory;
 
 const theirs = process.env['KUBECONFIG_TEST'] !== undefined;
 
@@ -71,7 +68,7 @@ describe.skipIf(theirs)(
       const directory = starting.use(await mkdtempDisposable(join(tmpdir(), 'slipway-test-')));
       kubeconfig = await installRights(cluster, NAMESPACE, directory.path);
       queues = testQueues(azurite.connectionString);
-      watchJobs(starting);
+      history = starting.use(watchJobHistory(cluster.kubeconfig, NAMESPACE));
       resources = starting.move();
     });
     afterAll(() => resources.disposeAsync());
@@ -159,8 +156,8 @@ async function install(name: string): Promise<Installation> {
         },
       }),
     );
-  const history = () => versions.filter(({ labels }) => labels[LABEL.installation] === installation);
-  const jobs = () => [...new Map(history().map((job) => [job.uid, job])).values()];
+  const versions = () => history.versions.filter(({ labels }) => labels[LABEL.installation] === installation);
+  const jobs = () => [...new Map(versions().map((job) => [job.uid, job])).values()];
   return {
     queue,
     jobs,
@@ -191,7 +188,7 @@ async function install(name: string): Promise<Installation> {
       const tasks = kinds.filter((kind) => kind !== 'malformed');
       const failing = kinds.filter((kind) => !kind.startsWith('succeed'));
       expect(await queues.count(queue)).toBe(0);
-      expectJobs(history(), tasks.length);
+      expectOneLifeEach(versions(), tasks.length);
 
       const poison = await queues.poison(queue);
       const copies = new Set(poison.map(({ id }) => id));
@@ -208,23 +205,6 @@ async function install(name: string): Promise<Installation> {
   };
 }
 
-/** What must hold for every Job at every moment, and at the end. */
-function expectJobs(history: readonly JobRecord[], count: number): void {
-  const byMessage = Map.groupBy(history, ({ annotations }) => annotations[ANNOTATION.messageId]);
-  expect(byMessage.size).toBe(count);
-  for (const ofOne of byMessage.values()) {
-    expect(new Set(ofOne.map(({ uid }) => uid)).size).toBe(1);
-    for (const job of ofOne)
-      expect(job.ttlSeconds !== undefined, 'has a TTL exactly when it is settled').toBe(job.settled);
-    const last = ofOne.at(-1);
-    expect(last).toMatchObject({ settled: true, ttlSeconds: expect.any(Number), end: expect.anything() });
-    const moments = ofOne.flatMap(({ annotations }) => annotations[ANNOTATION.settled] ?? []);
-    expect(new Set(moments).size).toBe(1);
-    const states = ofOne.map(({ labels }) => labels[LABEL.state]);
-    expect(states).toEqual(states.toSorted((a, b) => (a === b ? 0 : a === STATE.active ? -1 : 1)));
-  }
-}
-
 /** Makes the message of the only Job visible again, as if its lease had ended. */
 async function giveBack({ queue, jobs }: Installation): Promise<void> {
   const job = await eventually(() => {
@@ -233,21 +213,4 @@ async function giveBack({ queue, jobs }: Installation): Promise<void> {
   });
   const { [ANNOTATION.messageId]: id = '', [ANNOTATION.popReceipt]: receipt = '' } = job.annotations;
   await queues.service.getQueueClient(queue).updateMessage(id, receipt, undefined, 0);
-}
-
-/** Records every version of every Job in the namespace, until the stack is disposed of. */
-function watchJobs(stack: AsyncDisposableStack): void {
-  const config = new KubeConfig();
-  config.loadFromFile(cluster.kubeconfig);
-  const api = createKubernetesApi(config, systemClock);
-  const stop = new AbortController();
-  const path = `/apis/batch/v1/namespaces/${NAMESPACE}/jobs`;
-  const watching = (async () => {
-    const lines = api.lines({ method: 'GET', path, query: { watch: 'true' }, signal: stop.signal });
-    for await (const line of lines) versions.push(jobRecord((JSON.parse(line) as { object: RawJob }).object));
-  })();
-  stack.defer(async () => {
-    stop.abort();
-    await expect(watching).rejects.toMatchObject({ name: 'AbortError' });
-  });
 }

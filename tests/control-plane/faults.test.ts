@@ -31,7 +31,7 @@ import {
   watchError,
 } from '#/testing/fault-servers.ts';
 import { installRights } from '#/testing/installation.ts';
-import { type JobHistory, watchJobHistory } from '#/testing/job-history.ts';
+import { expectOneLifeEach, type JobHistory, watchJobHistory } from '#/testing/job-history.ts';
 import { testConfig, testPolicy, testTask } from '#/testing/jobs.ts';
 import { type Ending, endPod, stages } from '#/testing/kwok.ts';
 import { type LogLine, type OperatorProcess, startOperator } from '#/testing/operator-process.ts';
@@ -431,18 +431,6 @@ async function install(name: string, maxRunning: number): Promise<Site> {
     },
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
-}
-
-/** One Job a message, settled once, and with a TTL from then on. */
-function expectOneLifeEach(versions: readonly JobRecord[], count: number): void {
-  const byMessage = Map.groupBy(versions, ({ annotations }) => annotations[ANNOTATION.messageId]);
-  expect(byMessage.size).toBe(count);
-  for (const ofOne of byMessage.values()) {
-    expect(new Set(ofOne.map(({ uid }) => uid)).size).toBe(1);
-    for (const job of ofOne) expect(job.ttlSeconds !== undefined).toBe(job.settled);
-    expect(ofOne.at(-1)).toMatchObject({ settled: true, end: expect.anything() });
-    expect(new Set(ofOne.flatMap(({ annotations }) => annotations[ANNOTATION.settled] ?? [])).size).toBe(1);
-  }
 }
 
 /** For some seconds the operator is not ready, and nothing is received, created or taken from the queue, although slots are free. */
