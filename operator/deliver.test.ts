@@ -99,6 +99,25 @@ describe('a Job that the server does not take now', () => {
     },
   );
 
+  test('I7: (no answer, each time for as long as a call may take) is no reason to let the lease end', async () => {
+    await using at = await setUp();
+    let hanging = true;
+    at.world.before = async ({ method }) => {
+      if (method !== 'create' || !hanging) return;
+      await at.world.clock.sleep(30_000, new AbortController().signal);
+      throw refused('unknown');
+    };
+    const delivery = at.life.deliverNext();
+    for (let seconds = 0; seconds < 300; seconds += 5) {
+      await at.world.clock.advance(5000);
+      expect(await at.world.queues.receive(QUEUE, 1, 60), `after ${seconds} s`).toEqual([]);
+    }
+    hanging = false;
+    await at.world.clock.advance(60_000);
+    await delivery;
+    expect(at.message()?.dequeueCount).toBe(1);
+  });
+
   test('is not tried for ever: when the lease is lost, the message is left to who has it', async () => {
     await using at = await setUp();
     at.world.before = () => {

@@ -49,6 +49,8 @@ const SUSPECT_DELIVERIES = 20;
 /** One received more often than this is poisoned unhandled. */
 const MAX_DELIVERIES = 25;
 const GATE_NAP_MS = 100;
+/** The deadline of a call to a server. */
+const LONGEST_CALL_MS = 30_000;
 /** A lease that reaches this near the deadline was made for it by an earlier try. */
 const SHARED_SLACK_MS = 600_000;
 /** Seconds for which a message that cannot be handled now is put back. */
@@ -146,8 +148,10 @@ async function place(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
     // A Job being deleted, or an answer that may change: the message stays ours meanwhile, so that its dequeue count stays meaningful.
     await tools.clock.sleep(gateIsClosed ? GATE_NAP_MS : backoff(failures++, 250, 15_000, tools.clock), signal);
     if (signal.aborted) return mayHaveJob ? undefined : lease.release(0);
-    if (lease.renewAt <= tools.clock.now() && !(await lease.renew(tools.config.file.lease.firstSeconds, signal)))
-      return;
+    // The next try may take a call's whole deadline, in which nobody renews.
+    const now = tools.clock.now();
+    const isDue = lease.renewAt <= now || lease.state.until <= now + LONGEST_CALL_MS;
+    if (isDue && !(await lease.renew(tools.config.file.lease.firstSeconds, signal))) return;
   }
 }
 

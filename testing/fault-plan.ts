@@ -15,7 +15,9 @@ export interface FaultPlanOptions {
   readonly operations: Readonly<Record<string, PlannedOperation>>;
   /** The same seed makes the same choices; which calls they meet depends on who calls when. */
   readonly seed: number;
-  /** How many of the calls are hit after each fault was done once, and for how many calls of all operations together. */
+  /**
+   * How many of the calls are hit after each fault was done once, and for how many calls of all operations together.
+   */
   readonly afterwards: { readonly share: number; readonly calls: number };
 }
 

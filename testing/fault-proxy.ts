@@ -1,6 +1,6 @@
 /**
- * A proxy that does to requests what a script says: a real HTTP server on loopback in front of a real one, so that faults happen where they
- * happen in life, on the wire, and the product's own clients have to cope with them.
+ * A proxy that does to requests what a script says: a real HTTP server on loopback in front of a real one, so that
+ * faults happen where they happen in life, on the wire, and the product's own clients have to cope with them.
  */
 import { once } from 'node:events';
 import http, { createServer, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from 'node:http';
@@ -8,7 +8,9 @@ import https from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** What is done to a request. Those that "do not reach the server" have no effect there; all others have their effect. */
+/**
+ * What is done to a request. Those that "do not reach the server" have no effect there; all others have their effect.
+ */
 export type Fault =
   /** Answered by the proxy; does not reach the server. `name` is what it is counted as. */
   | {
@@ -24,13 +26,22 @@ export type Fault =
   | { readonly kind: 'reset' }
   /** The server's answer is thrown away and the connection reset. */
   | { readonly kind: 'lost-reply' }
-  /** The answer's head arrives (where there is no body: a part of the head) and `lines` lines, then nothing more; the connection stays. */
+  /**
+   * The answer's head arrives (where there is no body: a part of the head) and `lines` lines, then nothing more; the
+   * connection stays.
+   */
   | { readonly kind: 'half-open'; readonly lines?: number }
-  /** Half of the answer's first part arrives (where there is no body: a part of the head), then the connection is closed. */
+  /**
+   * Half of the answer's first part arrives (where there is no body: a part of the head), then the connection is
+   * closed.
+   */
   | { readonly kind: 'truncate' }
   /** All arrives, but the request only after `ms`. */
   | { readonly kind: 'slow'; readonly ms: number }
-  /** All arrives, but each line of the body as `edit` gives it; undefined drops the line, and only that counts as a fault. */
+  /**
+   * All arrives, but each line of the body as `edit` gives it; undefined drops the line, and only that counts as a
+   * fault.
+   */
   | { readonly kind: 'edit-lines'; readonly edit: (line: string) => string | undefined };
 
 /** A request that came. */
@@ -68,8 +79,8 @@ export interface FaultProxy extends AsyncDisposable {
   /** The script from now on; undefined passes everything on. */
   use(script: FaultScript | undefined): void;
   /**
-   * How often a fault (all faults) was really done to an operation (to all): a lost reply counts when the server had answered, a dropped
-   * line when there was one.
+   * How often a fault (all faults) was really done to an operation (to all): a lost reply counts when the server had
+   * answered, a dropped line when there was one.
    */
   injected(fault?: string, operation?: string): number;
   /** Resets every connection there is. */

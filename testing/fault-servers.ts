@@ -1,4 +1,7 @@
-/** The two servers that the operator calls, as a fault proxy has to know them: what a request asks for, and how an error looks. */
+/**
+ * The two servers that the operator calls, as a fault proxy has to know them: what a request asks for, and how an error
+ * looks.
+ */
 import { readFile, writeFile } from 'node:fs/promises';
 import { parse, stringify } from 'yaml';
 import { type Fault, type FaultProxy, startFaultProxy } from '#/testing/fault-proxy.ts';
@@ -81,7 +84,10 @@ export interface QueueProxy extends FaultProxy {
   readonly connectionString: string;
 }
 
-/** Starts a proxy in front of the queues of a connection string. Signatures cover path and headers, not the host, so they stay valid. */
+/**
+ * Starts a proxy in front of the queues of a connection string. Signatures cover path and headers, not the host, so
+ * they stay valid.
+ */
 export async function startQueueProxy(connectionString: string): Promise<QueueProxy> {
   const { origin } = new URL(/QueueEndpoint=([^;]+)/.exec(connectionString)?.[1] ?? '');
   const proxy = await startFaultProxy({ upstream: origin, operationOf: queueOperation });
@@ -114,8 +120,8 @@ interface KubeconfigFile {
 }
 
 /**
- * Starts a proxy in front of the API server of a kubeconfig with one cluster, whose user has a token (a certificate would end at the
- * proxy).
+ * Starts a proxy in front of the API server of a kubeconfig with one cluster, whose user has a token (a certificate
+ * would end at the proxy).
  */
 export async function startApiProxy(kubeconfig: string): Promise<ApiProxy> {
   const file = parse(await readFile(kubeconfig, 'utf8')) as KubeconfigFile;

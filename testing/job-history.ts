@@ -38,7 +38,10 @@ export function watchJobHistory(kubeconfig: string, namespace: string): JobHisto
   };
 }
 
-/** What must hold for every Job at every moment, and at the end: one Job a message, settled once, and with a TTL from then on. */
+/**
+ * What must hold for every Job at every moment, and at the end: one Job a message, settled once, and with a TTL from
+ * then on.
+ */
 export function expectOneLifeEach(history: readonly JobRecord[], count: number): void {
   const byMessage = Map.groupBy(history, ({ annotations }) => annotations[ANNOTATION.messageId]);
   expect(byMessage.size).toBe(count);

@@ -177,6 +177,16 @@ describe('follow', () => {
     expect(world.kinds()).toEqual(['listed', 'listed']);
   });
 
+  test('I5: a list that is refused in turn is a loss of contact: what is known is out of date', async () => {
+    await using world = await follow();
+    world.api.answer = () => {
+      throw new ServiceError('conflict', 'Expired', 'the continue token is too old');
+    };
+    world.api.jobWatches[0]?.say({ type: 'ERROR', object: { code: 410, message: 'too old resource version' } });
+    await world.clock.advance(5000);
+    expect(world.heard.map(({ kind }) => kind).slice(0, 2)).toEqual(['listed', 'unknown']);
+  });
+
   test('I12: a watch has a deadline: a server that falls silent is noticed', async () => {
     await using world = await follow();
     await world.clock.advance(39_000);

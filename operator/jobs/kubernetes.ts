@@ -228,8 +228,8 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
           }, signal);
         } catch (error) {
           if (signal.aborted) return;
-          // A version too old to watch from is no loss of contact: the next list comes at once.
-          if (!isKind(error, 'conflict'))
+          // A version too old to watch from is no loss of contact: the next list comes at once. If that fails too, it is.
+          if (!isKind(error, 'conflict') || failures > 0)
             observe({ kind: 'unknown', error: error instanceof Error ? error : new Error(String(error)) });
           failures++;
           await clock.sleep(backoff(failures, 250, 15_000, clock), signal);

@@ -1,6 +1,6 @@
 /**
- * The operator under the chart's own rights, with a proxy before the API server and one before the queues, which break calls on the wire,
- * go away, or fall silent. What came of it is looked at past the proxies.
+ * The operator under the chart's own rights, with a proxy before the API server and one before the queues, which break
+ * calls on the wire, go away, or fall silent. What came of it is looked at past the proxies.
  */
 import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -53,7 +53,10 @@ const RESET: Fault = { kind: 'reset' };
 const LOST_REPLY: Fault = { kind: 'lost-reply' };
 const TRUNCATE: Fault = { kind: 'truncate' };
 
-/** What the API server does. A call that hangs takes half a minute, and of list and watch all else waits for it: hence not everywhere. */
+/**
+ * What the API server does. A call that hangs takes half a minute, and of list and watch all else waits for it: hence
+ * not everywhere.
+ */
 const API_FAULTS: Readonly<Record<string, PlannedOperation>> = {
   'dryRun jobs': { faults: [apiError(500), RESET, LOST_REPLY], first: 1 },
   'create jobs': {
@@ -433,7 +436,10 @@ async function install(name: string, maxRunning: number): Promise<Site> {
   };
 }
 
-/** For some seconds the operator is not ready, and nothing is received, created or taken from the queue, although slots are free. */
+/**
+ * For some seconds the operator is not ready, and nothing is received, created or taken from the queue, although slots
+ * are free.
+ */
 async function expectStandstill({ queue, jobs }: Site, operator: OperatorProcess, waiting: number): Promise<void> {
   const before = jobs().length;
   const readyz = await fetch(`http://127.0.0.1:${await operator.port}/readyz`);
@@ -444,7 +450,9 @@ async function expectStandstill({ queue, jobs }: Site, operator: OperatorProcess
   expect(jobs()).toHaveLength(before);
 }
 
-/** No queue was asked while the operator said that it does not know what runs. A call may be on its way when it notices. */
+/**
+ * No queue was asked while the operator said that it does not know what runs. A call may be on its way when it notices.
+ */
 function expectNothingReceivedBlindly(lines: readonly LogLine[], { requests }: QueueProxy): void {
   const ON_ITS_WAY_MS = 1000;
   const receives = requests.filter(({ operation }) => operation === 'receive');
