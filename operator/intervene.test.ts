@@ -99,6 +99,7 @@ describe('trouble that passes', () => {
     await at.world.clock.advance(MINUTE);
     expect(at.life.view.job(at.name)?.annotations[ANNOTATION.diagnosis]).toContain('Unschedulable');
     at.world.hasRoom = true;
+    // It runs for a second, so that its note is still there at its end.
     await at.minutesUntilSettled();
     const job = await at.world.theJob();
     expect([job.end?.kind, job.annotations[ANNOTATION.diagnosis]]).toEqual(['complete', undefined]);

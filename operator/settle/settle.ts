@@ -161,6 +161,10 @@ async function close(
       labels: { [LABEL.state]: STATE.settled },
       annotations: {
         [ANNOTATION.settled]: iso(now),
+        // Trouble of a start that led to nothing is no news any more.
+        ...(outcome.status === 'completed' && ANNOTATION.diagnosis in job.annotations
+          ? { [ANNOTATION.diagnosis]: null }
+          : {}),
         ...(webhook === undefined ? {} : webhookStateAnnotation(webhook)),
       },
       ttlSeconds: sinceEnd + Math.max(keepFor, mayReturnFor),
