@@ -115,6 +115,17 @@ describe('renewing', () => {
   });
 });
 
+test('I3: a queue that is said to be gone, and is there, keeps the message for another try', async () => {
+  const { queues, lease, stored } = await setUp();
+  queues.before = ({ operation }) => {
+    if (operation === 'remove') throw new ServiceError('not-found', 'QueueNotFound', 'no such queue');
+  };
+  await expect(lease.remove()).rejects.toMatchObject({ code: 'QueueNotFound' });
+  queues.before = () => undefined;
+  expect(await lease.remove()).toBe('deleted');
+  expect(stored()).toBeUndefined();
+});
+
 describe('adopting a receipt', () => {
   test('brings a lost lease back', async () => {
     const { clock, lease, take } = await setUp();

@@ -122,8 +122,9 @@ export class Lease {
         this.#condition = 'gone';
         return 'deleted';
       } catch (error) {
-        if (isKind(error, 'not-found')) return 'queue-gone';
         if (isKind(error, 'lease-lost')) return 'unsure';
+        // Asked once more: of a queue that is there after all the message would come back, and find no record of its task.
+        if (isKind(error, 'not-found') && !(await this.#service.exists(this.queue, signal))) return 'queue-gone';
         throw error;
       }
     });
