@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Category, HINTS } from '#/contract/diagnosis.ts';
-import { ANNOTATION } from '#/contract/identity.ts';
+import { ANNOTATION, LABEL } from '#/contract/identity.ts';
 import { webhookBodySchema } from '#/contract/webhook.ts';
 import type { Outcome } from '#/operator/jobs/outcome.ts';
 import type { RawJob, RawPod } from '#/operator/jobs/records.ts';
@@ -15,6 +15,8 @@ import { installOnNode, type NodeInstallation } from '#/testing/node-installatio
 const QUEUE = 'acme-tasks';
 /** A start timeout that a test can wait for; what the tasks themselves may take is long, so that no deadline does the operator's work. */
 const START_S = 10;
+/** How long the Job of a failed task stays. */
+const FAILED_TTL_S = 7200;
 
 interface Case {
   /** Settings of the task type; the image is a busybox that runs as root, and no runner of ours. */
@@ -22,9 +24,18 @@ interface Case {
   readonly category: Category;
   readonly message: RegExp;
   readonly attempts: number;
+  /** Reason of the Job's condition: that of Kubernetes when attempts are used up, or of the deadline by which the operator ends a Job. */
+  readonly ended: 'BackoffLimitExceeded' | 'DeadlineExceeded';
 }
 
 const shell = (script: string) => ({ args: ['sh', '-c', script] });
+
+const withVolume = (source: object) => ({
+  spec: {
+    volumes: [{ name: 'extra', ...source }],
+    containers: [{ name: 'task', volumeMounts: [{ name: 'extra', mountPath: '/extra' }] }],
+  },
+});
 
 /** Task types by name, each with what becomes of its task. */
 const cases = (registry: string): Readonly<Record<string, Case>> => ({
@@ -33,36 +44,57 @@ const cases = (registry: string): Readonly<Record<string, Case>> => ({
     category: 'ImagePull',
     message: /nothing:1.*not found/,
     attempts: 2,
+    ended: 'BackoffLimitExceeded',
   },
   'bad-name': {
     settings: { image: `${registry}/UPPER/case:1` },
     category: 'InvalidImage',
     message: /^InvalidImageName: /,
     attempts: 1,
+    ended: 'DeadlineExceeded',
   },
   'no-secret': {
     settings: { envFrom: [{ secretRef: { name: 'nothing' } }], startTimeoutSeconds: START_S },
     category: 'ContainerConfig',
     message: /^CreateContainerConfigError: secret "nothing" not found$/,
     attempts: 1,
+    ended: 'BackoffLimitExceeded',
+  },
+  'no-volume': {
+    settings: { podTemplate: withVolume({ configMap: { name: 'nothing' } }), startTimeoutSeconds: START_S },
+    category: 'ContainerConfig',
+    message: /^the pod has had a node for 10 s .*no container of it runs \(ContainerCreating\)/,
+    attempts: 1,
+    ended: 'BackoffLimitExceeded',
+  },
+  // The runtime refuses a group without a user, before there is a container that could say why it waits.
+  'no-sandbox': {
+    settings: { podTemplate: { spec: { securityContext: { runAsUser: null } } }, startTimeoutSeconds: START_S },
+    category: 'ContainerConfig',
+    message: /^the pod has had a node for 10 s .*no container of it runs \(ContainerCreating\)/,
+    attempts: 1,
+    ended: 'BackoffLimitExceeded',
   },
   'root-image': {
     settings: { podTemplate: { spec: { securityContext: { runAsUser: null, runAsGroup: null } } } },
     category: 'ContainerConfig',
     message: /runAsNonRoot.*; security: baseline in the task type would allow it$/,
     attempts: 1,
+    ended: 'DeadlineExceeded',
   },
   'writes-root': {
     settings: shell('echo x >/etc/motd'),
     category: 'TaskFailed',
     message: /exit code 1; it was refused a right.*security: baseline/,
     attempts: 1,
+    ended: 'BackoffLimitExceeded',
   },
   'no-command': {
     settings: { command: ['/nothing'] },
     category: 'ContainerConfig',
     message: /no such file or directory/,
     attempts: 1,
+    ended: 'BackoffLimitExceeded',
   },
   memory: {
     settings: {
@@ -73,6 +105,7 @@ const cases = (registry: string): Readonly<Record<string, Case>> => ({
     category: 'OutOfMemory',
     message: /exit code 137/,
     attempts: 2,
+    ended: 'BackoffLimitExceeded',
   },
   deadline: {
     settings: {
@@ -84,6 +117,7 @@ const cases = (registry: string): Readonly<Record<string, Case>> => ({
     category: 'TaskTimedOut',
     message: /^the pod passed its deadline/,
     attempts: 1,
+    ended: 'BackoffLimitExceeded',
   },
   'disk-full': {
     settings: {
@@ -94,39 +128,55 @@ const cases = (registry: string): Readonly<Record<string, Case>> => ({
     category: 'Evicted',
     message: /ephemeral/,
     attempts: 1,
+    ended: 'BackoffLimitExceeded',
   },
   'no-node': {
     settings: { nodeSelector: { nowhere: 'true' }, unschedulableTimeoutSeconds: START_S },
     category: 'Unschedulable',
     message: /^0\/1 nodes are available/,
     attempts: 1,
+    ended: 'DeadlineExceeded',
   },
   'too-big': {
     settings: { resources: { cpu: '100' }, unschedulableTimeoutSeconds: START_S },
     category: 'QuotaExceeded',
     message: /exceeded quota: tasks/,
     attempts: 0,
+    ended: 'DeadlineExceeded',
   },
   'no-account': {
     settings: { serviceAccountName: 'nobody', unschedulableTimeoutSeconds: START_S },
     category: 'ContainerConfig',
     message: /serviceaccount "nobody" not found/,
     attempts: 0,
+    ended: 'DeadlineExceeded',
   },
   forbidden: {
     settings: { ...shell('true'), security: 'baseline' },
     category: 'InvalidSpec',
     message: /violates PodSecurity "restricted/,
     attempts: 0,
+    ended: 'DeadlineExceeded',
   },
 });
 
 /** Task types of the tests that step in. */
 const OTHERS = {
   'registry-away': { image: '10.255.0.1:1/nothing:1', startTimeoutSeconds: START_S },
-  'late-secret': { ...shell('test "$LATE" = yes'), envFrom: [{ secretRef: { name: 'late' } }], webhook: 'operator' },
+  // Longer than a note stands at least.
+  'late-secret': {
+    ...shell('sleep 40; test "$LATE" = yes'),
+    envFrom: [{ secretRef: { name: 'late' } }],
+    webhook: 'operator',
+  },
   evictable: { ...shell('sleep 8'), graceSeconds: 1, webhook: 'operator' },
-  survivor: { ...shell('sleep 15'), webhook: 'operator' },
+  // Says that it still runs, to the host of its webhook.
+  survivor: {
+    ...shell(
+      `sleep 10; wget -q -O /dev/null $(echo "$TASK_DATA" | sed 's/.*webhook_url":"//; s/".*/-lives/'); sleep 8`,
+    ),
+    webhook: 'operator',
+  },
   lost: { ...shell('sleep 600'), graceSeconds: 1 },
   root: { ...shell('test "$(id -u)" = 0 && echo x >/etc/motd'), security: 'baseline', webhook: 'operator' },
 };
@@ -154,7 +204,7 @@ function configOf({ registry }: RealNode): object {
     defaults: { timeoutSeconds: 3600, resources: { cpu: '10m', memory: '64Mi' } },
     polling: { minIntervalSeconds: 0.2, maxIntervalSeconds: 0.5 },
     limits: { maxRunning: 40 },
-    ttl: { completedSeconds: 3600 },
+    ttl: { completedSeconds: 3600, failedSeconds: FAILED_TTL_S },
     taskTypes: Object.fromEntries(
       Object.entries(settings).map(([type, one]) => [
         type,
@@ -171,36 +221,53 @@ async function put(...types: readonly string[]): Promise<void> {
     await queues.put(QUEUE, { task_id: type, task_type: type, payload: {}, webhook_url: `${sink.url}/${type}` });
 }
 
-async function jobOf(type: string): Promise<RawJob> {
-  const { items } = await installation.node.get<{ items: RawJob[] }>(
-    'jobs',
-    '-n',
-    installation.namespace,
-    '-l',
-    `slipway.dev/task-type=${type}`,
-  );
-  expect(items, type).toHaveLength(1);
-  return items[0]!;
+/** A Job with what only tests look at. */
+type SeenJob = RawJob & { status?: { failed?: number } };
+interface SeenEvent {
+  readonly type: string;
+  readonly reason: string;
+  readonly message: string;
+  readonly involvedObject: { readonly name: string };
 }
 
-async function podsOf(type: string): Promise<readonly RawPod[]> {
-  const selector = `slipway.dev/task-type=${type}`;
-  return (await installation.node.get<{ items: RawPod[] }>('pods', '-n', installation.namespace, '-l', selector)).items;
+async function list<T>(...args: readonly string[]): Promise<readonly T[]> {
+  return (await installation.node.get<{ items: T[] }>(...args, '-n', installation.namespace)).items;
+}
+
+const ofType = (type: string) => `slipway.dev/task-type=${type}`;
+const podsOf = (type: string) => list<RawPod>('pods', '-l', ofType(type));
+
+/** The one Job of a type. */
+async function jobOf(type: string): Promise<SeenJob> {
+  const jobs = await list<SeenJob>('jobs', '-l', ofType(type));
+  expect(jobs, type).toHaveLength(1);
+  return jobs[0]!;
 }
 
 const nameOf = ({ metadata }: RawJob | RawPod) => metadata?.name ?? '';
 const annotation = (job: RawJob, key: string) => job.metadata?.annotations?.[key];
+const outcomeOn = (job: RawJob) => JSON.parse(annotation(job, ANNOTATION.outcome) ?? 'null') as Outcome | null;
+/** The reason of the condition by which a Job has failed; undefined for any other. */
+const failedBy = ({ status }: RawJob) => status?.conditions?.find(({ type }) => type === 'Failed')?.reason;
 
-async function settled(type: string): Promise<RawJob> {
+/** The one Job of each type, all of them settled. */
+async function allSettled(types: readonly string[]): Promise<readonly SeenJob[]> {
   return eventually(
     async () => {
-      const job = await jobOf(type);
-      expect(annotation(job, ANNOTATION.settled), type).toBeDefined();
-      return job;
+      const jobs = await list<SeenJob>('jobs', '-l', `slipway.dev/task-type in (${types.join()})`);
+      const byType = types.map((type) => jobs.filter(({ metadata }) => metadata?.labels?.[LABEL.taskType] === type));
+      expect(byType.map(({ length }) => length)).toEqual(types.map(() => 1));
+      const waiting = types.filter((_, at) => annotation(byType[at]![0]!, ANNOTATION.settled) === undefined);
+      expect(waiting, 'types whose Jobs are not settled').toEqual([]);
+      return byType.flat();
     },
-    120_000,
+    180_000,
     1000,
   );
+}
+
+async function settled(type: string): Promise<SeenJob> {
+  return (await allSettled([type]))[0]!;
 }
 
 async function running(type: string): Promise<RawPod> {
@@ -215,56 +282,70 @@ async function running(type: string): Promise<RawPod> {
   );
 }
 
-const outcomeOn = (job: RawJob) => JSON.parse(annotation(job, ANNOTATION.outcome) ?? 'null') as Outcome | null;
+/** Kills the kubelet, does `work`, and starts it again whatever comes of that. */
+async function withoutKubelet<T>(work: () => Promise<T>): Promise<T> {
+  await installation.node.killKubelet();
+  try {
+    return await work();
+  } finally {
+    await installation.node.startKubelet();
+  }
+}
+
+const requestsAt = (path: string) => installation.sink.requests.filter((request) => request.path === path);
 const webhooksOf = (type: string) =>
-  installation.sink.requests
-    .filter(({ path }) => path === `/${type}`)
-    .map(({ body, headers }) => ({ id: headers['webhook-id'], ...webhookBodySchema.parse(JSON.parse(body)) }));
+  requestsAt(`/${type}`).map(({ body, headers }) => ({
+    id: headers['webhook-id'],
+    ...webhookBodySchema.parse(JSON.parse(body)),
+  }));
 
 async function metrics(): Promise<string> {
-  const [pod = ''] = (
-    await installation.kubectl('get', 'pods', '-l', 'app.kubernetes.io/component!=task', '-o', 'name')
-  ).split('\n');
-  const path = `/api/v1/namespaces/${installation.namespace}/${pod.replace('pod/', 'pods/')}:8080/proxy/metrics`;
+  const [operator] = await list<RawPod>('pods', '-l', 'app.kubernetes.io/component!=task');
+  const path = `/api/v1/namespaces/${installation.namespace}/pods/${nameOf(operator!)}:8080/proxy/metrics`;
   return installation.node.kubectl(['get', '--raw', path]);
 }
 
-test('I7: every trouble ends its task with its own category, told everywhere', { timeout: 400_000 }, async () => {
-  const table = cases(installation.node.registry);
-  await put(...Object.keys(table));
-  const jobs = new Map<string, RawJob>();
-  await Promise.all(Object.keys(table).map(async (type) => jobs.set(type, await settled(type))));
-  console.log(await installation.kubectl('get', 'jobs'));
+const settledMetric = (type: string, status: string, category: Category) =>
+  `slipway_tasks_settled_total{client="acme",type="${type}",status="${status}",category="${category}"} 1`;
 
-  const poison = await installation.queues.poison(QUEUE);
-  const counted = await metrics();
-  for (const [type, { category, message, attempts }] of Object.entries(table)) {
-    const job = jobs.get(type)!;
-    const told = { category, message: expect.stringMatching(message), hint: HINTS[category] };
-    expect(outcomeOn(job), type).toMatchObject({ status: 'failed', diagnosis: told });
-    expect(outcomeOn(job)?.attempts, type).toHaveLength(attempts);
-    expect(webhooksOf(type), type).toMatchObject([
-      { status: 'failed', error: { code: category, message: expect.stringMatching(message), hint: HINTS[category] } },
-    ]);
-    const copy = poison.find(({ id }) => id === annotation(job, ANNOTATION.messageId));
-    expect(copy, type).toMatchObject({ diagnosis: told, attempts: outcomeOn(job)?.attempts });
-    const events = await installation.kubectl(
-      'get',
-      'events',
-      '--field-selector',
-      `involvedObject.name=${nameOf(job)}`,
-    );
-    expect(events, type).toMatch(new RegExp(`Warning +${category} +.*The task failed: `));
-    const line = `slipway_tasks_settled_total{client="acme",type="${type}",status="failed",category="${category}"} 1`;
-    expect(counted, type).toContain(line);
-  }
-  expect(poison).toHaveLength(Object.keys(table).length);
-  expect(await installation.queues.count(QUEUE)).toBe(0);
-});
+describe.concurrent('side by side', () => {
+  test('I7: every trouble ends its task with its own category, told everywhere', { timeout: 400_000 }, async () => {
+    const table = cases(installation.node.registry);
+    const types = Object.keys(table);
+    await put(...types);
+    const jobs = await allSettled(types);
+    const poison = await installation.queues.poison(QUEUE);
+    const events = await list<SeenEvent>('events');
+    const counted = await metrics();
+    for (const [at, [type, { category, message, attempts, ended }]] of Object.entries(table).entries()) {
+      const job = jobs[at]!;
+      const told = { category, message: expect.stringMatching(message), hint: HINTS[category] };
+      const outcome = outcomeOn(job);
+      expect(outcome, type).toMatchObject({ status: 'failed', diagnosis: told });
+      expect(outcome?.attempts, type).toHaveLength(attempts);
+      expect(failedBy(job), type).toBe(ended);
+      if (ended === 'BackoffLimitExceeded') expect(job.status?.failed, type).toBe(attempts);
+      expect(job.spec?.ttlSecondsAfterFinished, type).toBeGreaterThanOrEqual(FAILED_TTL_S);
+      expect(webhooksOf(type), type).toMatchObject([
+        { status: 'failed', error: { code: category, message: told.message, hint: told.hint } },
+      ]);
+      const copies = poison.filter(({ id }) => id === annotation(job, ANNOTATION.messageId));
+      expect(copies, type).toMatchObject([{ diagnosis: told, attempts: outcome?.attempts }]);
+      const said = events.filter(
+        ({ reason, involvedObject }) => reason === category && involvedObject.name === nameOf(job),
+      );
+      expect(said, type).toContainEqual(
+        expect.objectContaining({
+          type: 'Warning',
+          message: expect.stringContaining(`The task failed: ${outcome?.diagnosis.message}`.slice(0, 900)),
+        }),
+      );
+      expect(counted, type).toContain(settledMetric(type, 'failed', category));
+    }
+  });
 
-describe('what passes uses up no attempt', () => {
-  test('a registry that does not answer: the pod is made anew, until somebody cancels the task', {
-    timeout: 200_000,
+  test('a registry that does not answer: the pod is made anew and no attempt used up, until somebody cancels', {
+    timeout: 300_000,
   }, async () => {
     await put('registry-away');
     const seen = new Set<string>();
@@ -278,6 +359,8 @@ describe('what passes uses up no attempt', () => {
     );
     const job = await jobOf('registry-away');
     expect(job.status?.conditions ?? []).toEqual([]);
+    expect(job.status?.failed ?? 0).toBe(0);
+    expect(annotation(job, ANNOTATION.attempts)).toBeUndefined();
     expect(annotation(job, ANNOTATION.diagnosis)).toContain('"ImagePull"');
     await installation.kubectl('annotate', 'job', nameOf(job), `${ANNOTATION.cancel}=the registry is gone`);
     expect(outcomeOn(await settled('registry-away'))).toMatchObject({
@@ -285,13 +368,11 @@ describe('what passes uses up no attempt', () => {
       diagnosis: { category: 'Cancelled', message: 'the task was cancelled: the registry is gone' },
     });
     expect(webhooksOf('registry-away')).toMatchObject([{ status: 'failed', error: { code: 'Cancelled' } }]);
-    expect((await installation.queues.poison(QUEUE)).map(({ original }) => original).join()).not.toContain(
-      'registry-away',
-    );
     expect(await podsOf('registry-away')).toEqual([]);
+    expect(await metrics()).toContain(settledMetric('registry-away', 'cancelled', 'Cancelled'));
   });
 
-  test('a Secret that comes late: the note goes, and the task completes', { timeout: 120_000 }, async () => {
+  test('a Secret that comes late: the note goes, and the task completes', { timeout: 200_000 }, async () => {
     await put('late-secret');
     await eventually(
       async () =>
@@ -300,12 +381,14 @@ describe('what passes uses up no attempt', () => {
       500,
     );
     await installation.kubectl('create', 'secret', 'generic', 'late', '--from-literal=LATE=yes');
+    await running('late-secret');
     const job = await settled('late-secret');
     expect(annotation(job, ANNOTATION.diagnosis)).toBeUndefined();
+    expect(job.status?.failed ?? 0).toBe(0);
     expect(webhooksOf('late-secret')).toMatchObject([{ status: 'completed' }]);
   });
 
-  test('an eviction: another pod does the task', { timeout: 120_000 }, async () => {
+  test('an eviction uses up no attempt: another pod does the task', { timeout: 200_000 }, async () => {
     await put('evictable');
     const pod = nameOf(await running('evictable'));
     const { namespace, node } = installation;
@@ -315,44 +398,57 @@ describe('what passes uses up no attempt', () => {
     });
     const job = await settled('evictable');
     expect(outcomeOn(job)).toMatchObject({ status: 'completed', attempts: [{ exitCode: 0 }] });
-    expect((await podsOf('evictable')).map(nameOf)).not.toEqual([pod]);
+    expect(job.status?.failed ?? 0).toBe(0);
+    expect((await podsOf('evictable')).map(nameOf)).not.toContain(pod);
     expect(webhooksOf('evictable')).toMatchObject([{ status: 'completed' }]);
   });
 });
 
 describe('a kubelet that is killed', () => {
-  test('and started again: the task goes on, and is reported once', { timeout: 120_000 }, async () => {
+  test('and started again: the same container goes on, and is reported once', { timeout: 120_000 }, async () => {
     await put('survivor');
-    const pod = nameOf(await running('survivor'));
-    await installation.node.killKubelet();
-    await new Promise((resolve) => setTimeout(resolve, 5000));
-    await installation.node.startKubelet();
+    const pod = await running('survivor');
+    await withoutKubelet(async () => {
+      expect(requestsAt('/survivor-lives'), 'it was killed too late').toEqual([]);
+      await eventually(() => expect(requestsAt('/survivor-lives')).toHaveLength(1));
+    });
     const job = await settled('survivor');
     expect(outcomeOn(job)).toMatchObject({ status: 'completed', attempts: [{ exitCode: 0 }] });
-    expect((await podsOf('survivor')).map(nameOf)).toEqual([pod]);
+    const after = await podsOf('survivor');
+    expect(after.map(nameOf)).toEqual([nameOf(pod)]);
+    const startedAt = pod.status?.containerStatuses?.[0]?.state?.running?.startedAt;
+    expect(startedAt).toBeDefined();
+    expect(after[0]?.status?.containerStatuses?.[0]?.state?.terminated?.startedAt).toBe(startedAt);
     expect(webhooksOf('survivor')).toMatchObject([{ status: 'completed' }]);
+    expect(requestsAt('/survivor-lives')).toHaveLength(1);
   });
 
   test('and stays away while its pod is to go: that is told, and nothing is ended', { timeout: 240_000 }, async () => {
     await put('lost');
     const pod = nameOf(await running('lost'));
-    await installation.node.killKubelet();
-    await installation.kubectl('delete', 'pod', pod, '--wait=false');
-    const job = await eventually(
-      async () => {
-        const seen = await jobOf('lost');
-        expect(annotation(seen, ANNOTATION.diagnosis)).toContain('"NodeLost"');
-        return seen;
-      },
-      120_000,
-      1000,
-    );
-    expect(job.status?.conditions ?? []).toEqual([]);
-    expect(await installation.kubectl('get', 'events', '--field-selector', 'reason=NodeLost')).toContain(
-      `kubectl delete pod ${pod} --force`,
-    );
-    await installation.node.startKubelet();
-    expect(outcomeOn(await settled('lost'))).toMatchObject({ status: 'failed' });
+    await withoutKubelet(async () => {
+      await installation.kubectl('delete', 'pod', pod, '--wait=false');
+      const job = await eventually(
+        async () => {
+          const seen = await jobOf('lost');
+          expect(annotation(seen, ANNOTATION.diagnosis)).toContain('"NodeLost"');
+          return seen;
+        },
+        120_000,
+        1000,
+      );
+      expect(job.status?.conditions ?? []).toEqual([]);
+      expect(job.spec?.activeDeadlineSeconds).toBeGreaterThan(3600);
+      expect(await podsOf('lost')).toHaveLength(1);
+      expect(webhooksOf('lost')).toEqual([]);
+      expect(await list<SeenEvent>('events', '--field-selector', 'reason=NodeLost')).toMatchObject([
+        { type: 'Warning', message: expect.stringContaining(`kubectl delete pod ${pod} --force`) },
+      ]);
+    });
+    const job = await settled('lost');
+    expect(outcomeOn(job)).toMatchObject({ status: 'failed' });
+    expect(failedBy(job)).toBe('BackoffLimitExceeded');
+    expect(webhooksOf('lost')).toMatchObject([{ status: 'failed' }]);
   });
 });
 
@@ -362,4 +458,15 @@ test('security: baseline lets an image of root run where the namespace allows it
   await put('root');
   expect(outcomeOn(await settled('root'))).toMatchObject({ status: 'completed' });
   expect(webhooksOf('root')).toMatchObject([{ status: 'completed' }]);
+});
+
+test('I2: in the end no message is left, and each task that failed, and no other, has its poison copy', async () => {
+  console.log(await installation.kubectl('get', 'jobs'));
+  const jobs = await list<SeenJob>('jobs');
+  const types = [...Object.keys(cases(installation.node.registry)), ...Object.keys(OTHERS)];
+  expect(jobs.map(({ metadata }) => metadata?.labels?.[LABEL.taskType]).sort()).toEqual(types.sort());
+  expect(await installation.queues.count(QUEUE)).toBe(0);
+  const failed = jobs.filter((job) => outcomeOn(job)?.status === 'failed');
+  const copies = (await installation.queues.poison(QUEUE)).map(({ id }) => id);
+  expect(copies.sort()).toEqual(failed.map((job) => annotation(job, ANNOTATION.messageId)).sort());
 });
