@@ -57,7 +57,7 @@ export const SCRIPTS: Readonly<Record<Kind, Script>> = {
   fails: run('failed', { ends: [1] }, true),
   'fails once, then succeeds': run('completed', { ends: [1, 0] }),
   'fails for good': run('failed', { ends: [65] }),
-  'outlasts its lease': run('completed', { runMs: 200_000 }),
+  'outlasts its lease': run('completed', { runMs: 200_000, stopMs: 10_000 }),
   'reports it delivered': run('completed', { ends: [ends('completed', 'delivered')], runMs: 20_000 }, true),
   'reports it owed': run('completed', { ends: [ends('completed', 'owed')] }, true),
   'reports a failure delivered': run('failed', { ends: [ends('failed', 'delivered', 65)] }, true),
