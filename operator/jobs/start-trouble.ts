@@ -58,7 +58,7 @@ export function judgeStart(
   // What has begun has deadlines of its own.
   if (pod.begun || now < dueAt) return { lookAt: pod.begun ? undefined : dueAt };
   const waiting = pod.task?.kind === 'waiting' ? pod.task.reason : 'the kubelet says nothing of it';
-  const text = `the pod has had a node for ${startTimeoutSeconds} s (startTimeoutSeconds) and no container of it runs (${waiting}); kubectl describe pod shows its events`;
+  const text = `the pod has had a node for ${startTimeoutSeconds} s (startTimeoutSeconds) and no container of it runs (${waiting}); kubectl get events --field-selector involvedObject.name=${pod.name} shows why`;
   return { trouble: { diagnosis: diagnose('ContainerConfig', text), remedy: 'use-attempt', dueAt } };
 }
 

@@ -160,15 +160,13 @@ const cases = (registry: string): Readonly<Record<string, Case>> => ({
   },
 });
 
+const LATE = [{ secretRef: { name: 'late' } }];
 /** Task types of the tests that step in. */
 const OTHERS = {
   'registry-away': { image: '10.255.0.1:1/nothing:1', startTimeoutSeconds: START_S },
-  // Longer than a note stands at least.
-  'late-secret': {
-    ...shell('sleep 40; test "$LATE" = yes'),
-    envFrom: [{ secretRef: { name: 'late' } }],
-    webhook: 'operator',
-  },
+  // One runs for longer than a note stands at least, the other is done before.
+  'late-secret': { ...shell('sleep 40; test "$LATE" = yes'), envFrom: LATE, webhook: 'operator' },
+  'late-secret-short': { ...shell('test "$LATE" = yes'), envFrom: LATE, webhook: 'operator' },
   evictable: { ...shell('sleep 8'), graceSeconds: 1, webhook: 'operator' },
   // Says that it still runs, to the host of its webhook.
   survivor: {
@@ -373,19 +371,20 @@ describe.concurrent('side by side', () => {
   });
 
   test('a Secret that comes late: the note goes, and the task completes', { timeout: 200_000 }, async () => {
-    await put('late-secret');
-    await eventually(
-      async () =>
-        expect(annotation(await jobOf('late-secret'), ANNOTATION.diagnosis)).toContain('secret \\"late\\" not found'),
-      60_000,
-      500,
-    );
+    const types = ['late-secret', 'late-secret-short'];
+    const noteOn = async (type: string) => annotation(await jobOf(type), ANNOTATION.diagnosis);
+    await put(...types);
+    for (const type of types)
+      await eventually(async () => expect(await noteOn(type)).toContain('secret \\"late\\" not found'), 60_000, 500);
     await installation.kubectl('create', 'secret', 'generic', 'late', '--from-literal=LATE=yes');
-    await running('late-secret');
-    const job = await settled('late-secret');
-    expect(annotation(job, ANNOTATION.diagnosis)).toBeUndefined();
-    expect(job.status?.failed ?? 0).toBe(0);
-    expect(webhooksOf('late-secret')).toMatchObject([{ status: 'completed' }]);
+    await eventually(async () => expect(await noteOn('late-secret')).toBeUndefined());
+    const pod = await running('late-secret');
+    for (const job of await allSettled(types)) {
+      expect(annotation(job, ANNOTATION.diagnosis)).toBeUndefined();
+      expect(job.status?.failed ?? 0).toBe(0);
+    }
+    expect((await podsOf('late-secret')).map(nameOf)).toEqual([nameOf(pod)]);
+    for (const type of types) expect(webhooksOf(type), type).toMatchObject([{ status: 'completed' }]);
   });
 
   test('an eviction uses up no attempt: another pod does the task', { timeout: 200_000 }, async () => {
