@@ -1,6 +1,7 @@
 /**
- * Runs every tier that can run here, or those that are named, one after the other. Its last line is `N passed, N failed`; tiers that did
- * not run stand in the line before, each with its reason. Exits with 0 only when every tier ran and nothing failed.
+ * Runs every tier that can run here, or those that are named, one after the other. Its last line is `N passed, N failed`; before it
+ * stands each failed test with its message, whichever tier it was in, and each tier that did not run with its reason. Exits with 0 only
+ * when every tier ran and nothing failed.
  *
  *     npm exec -- node testing/run-tiers.ts [TIER...]
  */
@@ -9,13 +10,16 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtempDisposable, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
 import { type Tier, tiers } from '#/testing/tiers.ts';
 
 interface Outcome {
   readonly passed: number;
   readonly failed: number;
+  /** One text for each failure: tier, file, test and the first lines of its message. */
+  readonly failures: readonly string[];
   /** Why it did not run, or not wholly. */
   readonly missed?: string;
 }
@@ -27,17 +31,25 @@ interface Report {
   readonly numPassedTests: number;
   readonly numFailedTests: number;
   readonly testResults: readonly {
+    readonly name: string;
     readonly status: string;
-    readonly assertionResults: readonly { readonly status: string }[];
+    readonly message: string;
+    readonly assertionResults: readonly {
+      readonly status: string;
+      readonly fullName: string;
+      readonly failureMessages: readonly string[] | null;
+    }[];
   }[];
 }
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+/** Of a failure's message, so many lines are shown at the end: what is kept of a long run is often its end alone. */
+const messageLines = 8;
 const vitest = join(root, 'node_modules/vitest/vitest.mjs');
 
 async function runTier({ name, obstacle }: Tier): Promise<Outcome> {
   const reason = await obstacle();
-  if (reason !== undefined) return { passed: 0, failed: 0, missed: reason };
+  if (reason !== undefined) return { passed: 0, failed: 0, failures: [], missed: reason };
   await using directory = await mkdtempDisposable(join(tmpdir(), 'slipway-report-'));
   const file = join(directory.path, 'report.json');
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
@@ -47,24 +59,44 @@ async function runTier({ name, obstacle }: Tier): Promise<Outcome> {
   });
   const [code] = await once(child, 'exit');
   const text = await readFile(file, 'utf8').catch(() => undefined);
-  if (text === undefined) return { passed: 0, failed: 1 }; // vitest itself broke off, and said why
-  return judge(JSON.parse(text) as Report, code === 0);
+  if (text === undefined)
+    return { passed: 0, failed: 1, failures: [`${name}: vitest broke off with exit code ${code}, and said why above`] };
+  return judge(name, JSON.parse(text) as Report, code);
 }
 
 /** A test file that failed without a test of it failing (it could not be loaded, or set up) counts as one failure. */
-function judge(report: Report, exitedWell: boolean): Outcome {
+function judge(tier: string, report: Report, exitCode: number | null): Outcome {
   if (report.numTotalTests === 0 && report.testResults.length === 0)
-    return { passed: 0, failed: 0, missed: 'has no tests' };
-  const broken = report.testResults.filter(
-    (file) => file.status === 'failed' && !file.assertionResults.some((result) => result.status === 'failed'),
-  ).length;
-  const failed = report.numFailedTests + broken;
+    return { passed: 0, failed: 0, failures: [], missed: 'has no tests' };
+  const failures = report.testResults
+    .filter((file) => file.status === 'failed')
+    .flatMap((file) => {
+      const where = `${tier}: ${relative(root, file.name)}`;
+      const failed = file.assertionResults.filter(({ status }) => status === 'failed');
+      if (failed.length === 0) return [`${where}\n${head(file.message)}`];
+      return failed.map((test) => `${where}: ${test.fullName}\n${head((test.failureMessages ?? []).join('\n'))}`);
+    });
+  // Vitest also fails for what no test of it did, such as a rejection that nobody handled.
+  if (failures.length === 0 && exitCode !== 0)
+    failures.push(`${tier}: vitest ended with exit code ${exitCode} though no test failed, and said why above`);
   const skipped = report.numTotalTests - report.numPassedTests - report.numFailedTests;
   return {
     passed: report.numPassedTests,
-    failed: failed === 0 && !exitedWell ? 1 : failed,
+    failed: failures.length,
+    failures,
     ...(skipped === 0 ? {} : { missed: `${skipped} of its tests were skipped` }),
   };
+}
+
+function head(message: string): string {
+  const lines = stripVTControlCharacters(message)
+    .trimEnd()
+    .split('\n')
+    .filter((line) => !/^\s+at .*(node_modules|node:internal)/.test(line));
+  return lines
+    .slice(0, messageLines)
+    .map((line) => `    ${line}`)
+    .join('\n');
 }
 
 const wanted = process.argv.slice(2);
@@ -73,6 +105,7 @@ if (unknown.length > 0)
   throw new Error(`no such tier: ${unknown.join(', ')}. There are ${tiers.map(({ name }) => name).join(', ')}`);
 
 const missed: string[] = [];
+const failures: string[] = [];
 let passed = 0;
 let failed = 0;
 for (const tier of tiers) {
@@ -84,12 +117,14 @@ for (const tier of tiers) {
   const seconds = Math.round((performance.now() - started) / 1000);
   passed += outcome.passed;
   failed += outcome.failed;
+  failures.push(...outcome.failures);
   if (outcome.missed !== undefined) missed.push(`${tier.name} (${outcome.missed})`);
   console.log(
     `== ${tier.name}: ${outcome.passed} passed, ${outcome.failed} failed, ${seconds} s${outcome.missed === undefined ? '' : `, ${outcome.missed}`}`,
   );
 }
 console.log('');
+for (const failure of failures) console.log(`FAILED ${failure}\n`);
 if (missed.length > 0) console.log(`did not run: ${missed.join('; ')}`);
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed > 0 || missed.length > 0 ? 1 : 0;
