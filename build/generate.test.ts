@@ -43,9 +43,9 @@ test('values.yaml, with the required values, is what the operator takes', async 
   const defaults = await yaml('charts/slipway/values.yaml');
   const { error } = chartValuesSchema.safeParse(defaults);
   expect(error?.issues.map((issue) => issue.path.join('.'))).toEqual([
+    'config.runner.image',
+    'config.runner.image',
     'config.queues',
-    'config.runner.image',
-    'config.runner.image',
   ]);
   const example = chartValuesSchema.parse(merge(defaults, await yaml('manifests/values.yaml')));
   expect(Object.keys(example.config.taskTypes)).toEqual(['echo', 'document-processing']);

@@ -57,6 +57,8 @@ export const ANNOTATION = {
   diagnosis: 'slipway.dev/diagnosis',
   /** Attempts whose pods the operator deleted because they did not start: their evidence goes with them. */
   attempts: 'slipway.dev/attempts',
+  /** `slipway`: the Job was made suspended because its type had no room, and Slipway starts it. Whom anybody else suspends, they resume. */
+  suspendedBy: 'slipway.dev/suspended-by',
   /** Set by whoever wants the task cancelled; its value is the reason. */
   cancel: 'slipway.dev/cancel',
   outcome: 'slipway.dev/outcome',
@@ -73,6 +75,8 @@ export const POD_ANNOTATION = {
 
 /** `app.kubernetes.io/managed-by`: the watch selects by it, not by release, so that a release installed anew adopts what runs. */
 export const MANAGED_BY = 'slipway';
+/** Value of `ANNOTATION.suspendedBy`. */
+export const SUSPENDED_BY = 'slipway';
 /** The container of the pod that runs the task; its exit code and termination message count, no other's. */
 export const TASK_CONTAINER = 'task';
 

@@ -5,6 +5,7 @@
 export const CHECKPOINTS = [
   'received',
   'created',
+  'started',
   'adopted',
   'receipt-patched',
   'ended',

@@ -42,6 +42,11 @@ const queueName = z
 
 const isQueueName = (name: string) => queueName.safeParse(name).success;
 
+/** A name in which `*` stands for any characters. */
+const pattern = z.string().regex(/^[a-z0-9*]([a-z0-9*-]{0,62})$/, {
+  error: 'must be a name or a pattern of lower-case letters, digits, "-" and "*" for any characters',
+});
+
 const queueSchema = z
   .strictObject({
     name: queueName.describe('Name of the Azure Storage queue, usually {client}-tasks.'),
@@ -131,6 +136,57 @@ const runSettings = {
   resources: resourcesSchema.prefault({}).describe('What a task gets.'),
 };
 
+const discoverySchema = z
+  .strictObject({
+    include: z
+      .array(pattern)
+      .min(1, { error: 'is empty: no queue would be found. Name at least one pattern, such as "*-tasks"' })
+      .default(['*-tasks'])
+      .describe('Patterns of the queues to take. Only queues named {client}-tasks are taken, and never *-poison.'),
+    exclude: z.array(pattern).default([]).describe('Patterns of queues that are left alone, whatever include says.'),
+    intervalSeconds: seconds(1, 3600)
+      .default(15)
+      .describe("Time between two looks at the account's queues: a new client's first task starts within 30 s."),
+    encoding: z.enum(ENCODINGS).default('auto').describe('How the message texts of these queues are written.'),
+  })
+  .describe(
+    'Takes every queue of the account that fits, also those that are made later. Without it only those named in queues are taken.',
+  );
+
+const cap = (max = 10_000) => z.number().int().min(1).max(max);
+
+const clientSchema = z.strictObject({
+  receiving: z
+    .boolean()
+    .default(true)
+    .describe("false: nothing more is received from the client's queues; its running tasks go on to their end."),
+  maxRunning: cap().optional().describe('In place of limits.maxRunningPerClient.'),
+  weight: cap(100)
+    .default(1)
+    .describe('Share of freed slots while several queues have work: 2 gets two where another gets one.'),
+  serviceAccountName: dnsName
+    .optional()
+    .describe("Service account of the client's tasks, in place of the task type's."),
+  imagePrefix: z
+    .string()
+    .min(1)
+    .regex(/^\S+[/:@]$|^\S*\/\S*$/, {
+      error: 'must be the beginning of image references, such as "registry.example.com/acme/"',
+    })
+    .optional()
+    .describe(
+      "What the images of the client's tasks must begin with. A message whose task type has another image is put back, not run.",
+    ),
+  env: z
+    .array(envSchema)
+    .default([])
+    .describe("Environment of the client's tasks, beside the task type's and over it."),
+  envFrom: z
+    .array(envFromSchema)
+    .default([])
+    .describe("Secrets or ConfigMaps whose keys the client's tasks get, after those of the task type."),
+});
+
 const allowEntry = z
   .string()
   .min(1)
@@ -163,6 +219,11 @@ const taskTypeSchema = z.strictObject({
     .optional()
     .describe(
       "How often a task is tried. Default: defaults.attempts for Slipway's runner, 1 for foreign images, which were not written for repetition.",
+    ),
+  maxRunning: cap()
+    .optional()
+    .describe(
+      'Tasks of this type that may run at once. Further ones become suspended Jobs, limits.maxHeldPerQueue of each queue.',
     ),
   timeoutSeconds: runSettings.timeoutSeconds.unwrap().optional().describe('In place of defaults.timeoutSeconds.'),
   graceSeconds: runSettings.graceSeconds.unwrap().optional().describe('In place of defaults.graceSeconds.'),
@@ -207,8 +268,7 @@ const taskTypeSchema = z.strictObject({
   podTemplate: podTemplate.optional(),
 });
 
-/** The configuration file. */
-export const configSchema = z.strictObject({
+const fields = z.strictObject({
   installation: z
     .string()
     .regex(/^[a-z0-9-]{0,40}$/, { error: 'must be at most 40 lower-case letters, digits and hyphens' })
@@ -225,14 +285,25 @@ export const configSchema = z.strictObject({
     })
     .default('kubernetes')
     .describe('Where tasks run.'),
+  receiving: z
+    .boolean()
+    .default(true)
+    .describe('false: nothing more is received from any queue; running tasks go on to their end. See `slipway drain`.'),
   queues: z
     .array(queueSchema)
-    .min(1, { error: 'is empty: there is nothing to do. Name at least one queue' })
+    .default([])
     .refine((queues) => new Set(queues.map((queue) => queue?.name)).size === queues.length, {
       error: 'names a queue twice. Name each queue once',
       when: ({ value }) => Array.isArray(value),
     })
-    .describe('Queues to take tasks from.'),
+    .describe('Queues to take tasks from, by name.'),
+  discovery: discoverySchema.optional(),
+  clients: z
+    .record(pattern, clientSchema)
+    .default({})
+    .describe(
+      'Settings by client, or by a pattern of clients. One entry applies: the one of that name, else the pattern with the most characters beside "*".',
+    ),
   polling: z
     .strictObject({
       minIntervalSeconds: z
@@ -256,13 +327,15 @@ export const configSchema = z.strictObject({
     .describe('How often queues are asked. While messages come there is no wait.'),
   limits: z
     .strictObject({
-      maxRunning: z
-        .number()
-        .int()
-        .min(1)
-        .max(10_000)
+      maxRunning: cap().default(20).describe('Tasks that may run at once; small clusters stay usable.'),
+      maxRunningPerClient: cap()
+        .optional()
+        .describe('Tasks of one client that may run at once. Default: as many as there is room for.'),
+      maxHeldPerQueue: cap(1000)
         .default(20)
-        .describe('Tasks that may run at once; small clusters stay usable.'),
+        .describe(
+          'Tasks of one queue that may wait as suspended Jobs for their type to have room. A queue with so many is not received from.',
+        ),
     })
     .prefault({})
     .describe('Caps.'),
@@ -363,7 +436,20 @@ export const configSchema = z.strictObject({
   logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('Least severity that is logged.'),
 });
 
+/** The configuration file. */
+export const configSchema = fields.refine(
+  ({ queues = [], discovery }) => !Array.isArray(queues) || queues.length > 0 || discovery !== undefined,
+  {
+    path: ['queues'],
+    error:
+      'no queue is named and discovery is not set, so there is nothing to do. Name at least one queue, or set discovery: {}',
+    // Told together with whatever else is wrong.
+    when: ({ value }) => typeof value === 'object' && value !== null && !Array.isArray(value),
+  },
+);
+
 /** The configuration file with every default filled in. */
 export type FileConfig = z.output<typeof configSchema>;
 export type QueueConfig = FileConfig['queues'][number];
+export type ClientConfig = FileConfig['clients'][string];
 export type TaskTypeConfig = FileConfig['taskTypes'][string];

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { ConfigError, loadConfig, parseConfig, policyFor } from './config.ts';
+import { ConfigError, clientSettings, loadConfig, parseConfig, policyFor, policyOfClient } from './config.ts';
 
 const ENV = { AZURE_STORAGE_CONNECTION_STRING: 'UseDevelopmentStorage=true', SLIPWAY_NAMESPACE: 'slipway' };
 const KNOWN =
-  'installation, backend, queues, polling, limits, lease, runner, defaults, taskTypes, webhook, poison, ttl, logLevel';
+  'installation, backend, receiving, queues, discovery, clients, polling, limits, lease, runner, defaults, taskTypes, webhook, poison, ttl, logLevel';
 
 /** The least that must be set, in YAML, with some lines replaced or added. */
 function file(changes: Readonly<Record<string, string>> = {}): string {
@@ -35,10 +35,12 @@ function problemsOf(text: string, env: NodeJS.ProcessEnv = ENV): readonly string
 const inFile = (problem: string) => `config.yaml: ${problem}`;
 
 describe('a wrong file is told with place, value and remedy', () => {
+  const noQueue =
+    'no queue is named and discovery is not set, so there is nothing to do. Name at least one queue, or set discovery: {}';
   const nothing = [
-    'queues is not set: is required. Set it to a list: queues to take tasks from',
     'runner is not set: is required. Set it to a mapping with image: the image that runs tasks',
     'taskTypes is not set: is required. Set it to a mapping: task types by their task_type; "default" stands for any other',
+    `queues is not set: ${noQueue}`,
   ];
   const quantity = 'must be a Kubernetes quantity such as "500m", "1" or "2Gi" (quote numbers)';
   const reference = 'must be an image reference such as registry.example.com/slipway-runner:1.0.0, without blanks';
@@ -68,15 +70,17 @@ describe('a wrong file is told with place, value and remedy', () => {
       'everything there and empty',
       'queues: []\nrunner: {}\ntaskTypes: {}',
       [
-        'queues (a list): is empty: there is nothing to do. Name at least one queue',
         "runner.image is not set: is required. Set it to a text: image with Slipway's runner, built from Dockerfile.runner and pushed to your registry",
         'taskTypes (a mapping): is empty: every message would be poisoned as of unknown type. Name at least one task type',
+        `queues (a list): ${noQueue}`,
       ],
     ],
     [
       'an unknown setting',
       file({ limits: '{ maxRuning: 5 }' }),
-      ['limits has the unknown setting "maxRuning". Correct the name or remove it; known here: maxRunning'],
+      [
+        'limits has the unknown setting "maxRuning". Correct the name or remove it; known here: maxRunning, maxRunningPerClient, maxHeldPerQueue',
+      ],
     ],
     [
       'unknown settings at the root',
@@ -366,6 +370,46 @@ describe('an accepted configuration', () => {
     expect(policyFor(config, 'echo')?.type).toBe('echo');
     expect(policyFor(config, 'anything')?.type).toBe('default');
     expect(policyFor(parseConfig(file(), ENV), 'constructor')).toBeUndefined();
+  });
+
+  test('discovery takes the place of named queues, with the names of task queues', () => {
+    const config = parseConfig(file({ queues: '[]', discovery: '{}' }), ENV);
+    expect(config.sources).toEqual([]);
+    expect(config.file.discovery).toEqual({ include: ['*-tasks'], exclude: [], intervalSeconds: 15, encoding: 'auto' });
+  });
+
+  test("a client's settings are those of its name, else of the pattern that is most particular", () => {
+    const clients = '{ "*": { maxRunning: 1 }, "acme*": { maxRunning: 2 }, acme: { weight: 3 } }';
+    const config = parseConfig(file({ clients }), ENV);
+    expect(['acme', 'acme-eu', 'globex'].map((client) => clientSettings(config, client)?.maxRunning)).toEqual([
+      undefined,
+      2,
+      1,
+    ]);
+    expect(clientSettings(config, 'acme')?.weight).toBe(3);
+    expect(clientSettings(parseConfig(file(), ENV), 'acme')).toBeUndefined();
+  });
+
+  test("a client's environment is over that of the task type, and its service account in the place of that one's", () => {
+    const config = parseConfig(
+      file({
+        taskTypes: '{ echo: { env: [{ name: A, value: t }, { name: B, value: t }], serviceAccountName: type } }',
+        clients:
+          '{ acme: { env: [{ name: B, value: c }], envFrom: [{ secretRef: { name: acme } }], serviceAccountName: acme } }',
+      }),
+      ENV,
+    );
+    const policy = policyFor(config, 'echo');
+    if (policy === undefined) throw new Error('no policy');
+    expect(policyOfClient(policy, clientSettings(config, 'acme'))).toMatchObject({
+      env: [
+        { name: 'A', value: 't' },
+        { name: 'B', value: 'c' },
+      ],
+      envFrom: [{ secretRef: { name: 'acme' } }],
+      serviceAccountName: 'acme',
+    });
+    expect(policyOfClient(policy, clientSettings(config, 'globex'))).toBe(policy);
   });
 
   test('signing secrets stand side by side while one is replaced by the next', () => {

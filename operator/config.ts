@@ -8,13 +8,22 @@ import type { Secret } from '../lib/secret.ts';
 import { type StorageAccess, storageAccess } from '../queue/access.ts';
 import { signingSecretProblem, signingSecrets } from '../webhook/signature.ts';
 import { describeIssues } from './config-problem.ts';
-import { configSchema, type FileConfig, type QueueConfig, type TaskTypeConfig } from './config-schema.ts';
+import {
+  type ClientConfig,
+  configSchema,
+  type FileConfig,
+  type QueueConfig,
+  type TaskTypeConfig,
+} from './config-schema.ts';
+import { bestPattern } from './name-pattern.ts';
 
 /** A queue to receive from, with its client. */
 export interface Source {
   readonly queue: string;
   readonly client: string;
   readonly encoding: QueueConfig['encoding'];
+  /** Found by a pattern: that it is gone is no fault. */
+  readonly discovered?: boolean;
 }
 
 /** A task type with every default filled in. Durations are seconds. */
@@ -36,6 +45,7 @@ export interface TaskPolicy extends Omit<TaskTypeConfig, 'resources' | 'runner' 
 /** The operator's effective configuration. Frozen; a change is a new value. */
 export interface Config {
   readonly file: FileConfig;
+  /** The queues that are named; `discovery` adds others. */
   readonly sources: readonly Source[];
   /** By configured name; `default`, if there, stands for every other. */
   readonly policies: ReadonlyMap<string, TaskPolicy>;
@@ -68,6 +78,27 @@ export class ConfigError extends Error {
 /** The policy of a task type, or of `default`, or undefined for an unknown type. */
 export function policyFor(config: Pick<Config, 'policies'>, taskType: string): TaskPolicy | undefined {
   return config.policies.get(taskType) ?? config.policies.get('default');
+}
+
+/** The settings of a client; undefined when none are for it. */
+export function clientSettings(
+  config: { readonly file: Pick<FileConfig, 'clients'> },
+  client: string,
+): ClientConfig | undefined {
+  const pattern = bestPattern(Object.keys(config.file.clients), client);
+  return pattern === undefined ? undefined : config.file.clients[pattern];
+}
+
+/** A task type's policy as it is for one client. A later entry of the same name wins: the client's environment is over the type's. */
+export function policyOfClient(policy: TaskPolicy, client: ClientConfig | undefined): TaskPolicy {
+  if (client === undefined) return policy;
+  const own = new Set(client.env.map(({ name }) => name));
+  return {
+    ...policy,
+    env: [...policy.env.filter(({ name }) => !own.has(name)), ...client.env],
+    envFrom: [...policy.envFrom, ...client.envFrom],
+    serviceAccountName: client.serviceAccountName ?? policy.serviceAccountName,
+  };
 }
 
 /**

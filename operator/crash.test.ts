@@ -85,7 +85,7 @@ test('I7: undisturbed, every message ends in one settled outcome', async () => {
 
 describe('I3: killed and started anew, it comes to the same end', () => {
   /** How often each checkpoint is passed for certain; a lease is renewed for the long task alone. Every pod of these messages starts. */
-  const passed: Record<Exclude<CheckpointName, 'adopted' | 'ended' | 'pod-removed'>, number> = {
+  const passed: Record<Exclude<CheckpointName, 'adopted' | 'started' | 'ended' | 'pod-removed'>, number> = {
     received: 7,
     created: 5,
     'receipt-patched': 1,

@@ -35,7 +35,7 @@ describe('a message without a Job', () => {
     });
     expect(at.life.view.job(job.name)).toBeDefined();
     expect(at.life.leases.bound(job.name)?.condition).toBe('held');
-    expect(at.life.slots.available()).toBe(19);
+    expect(at.life.free).toBe(19);
   });
 
   test('I9: gives the runner its text byte for byte, whichever way it was written', async () => {
@@ -50,7 +50,7 @@ describe('a message without a Job', () => {
   test('I6: holds its slot until the Job is seen, and gives it back when none came of it', async () => {
     await using at = await setUp({ message: 'no task' });
     await at.life.deliverNext();
-    expect(at.life.slots.available()).toBe(20);
+    expect(at.life.free).toBe(20);
   });
 
   test('is put back when its type is paused, for five minutes', async () => {
@@ -74,7 +74,7 @@ describe('a Job that the server refuses as invalid', () => {
     expect(at.life.types.pausedBecause('echo')).toBe('the API server refuses its Job: refused as invalid');
     expect(at.poison()).toEqual([]);
     expect(at.world.effects).toEqual([`renew ${QUEUE} ${at.id} 300`]);
-    expect(at.life.slots.available()).toBe(20);
+    expect(at.life.free).toBe(20);
   });
 });
 
@@ -92,7 +92,7 @@ describe('a Job that the server does not take now', () => {
       expect(await at.world.queues.receive(QUEUE, 1, 60)).toEqual([]);
       expect(at.message()?.dequeueCount).toBe(1);
       expect(at.life.types.paused.size).toBe(0);
-      expect(at.life.slots.available()).toBe(19);
+      expect(at.life.free).toBe(19);
       await at.world.clock.advance(30_000);
       await delivery;
       expect((await at.world.theJob()).annotations[ANNOTATION.popReceipt]).toBe(at.message()?.popReceipt);
@@ -128,7 +128,7 @@ describe('a Job that the server does not take now', () => {
     at.world.queues.drop(QUEUE);
     await at.world.clock.advance(60_000);
     await delivery;
-    expect(at.life.slots.available()).toBe(20);
+    expect(at.life.free).toBe(20);
   });
 });
 
@@ -161,7 +161,7 @@ describe('a create without an answer', () => {
     const delivery = at.life.deliverNext();
     await at.world.clock.advance(20_000);
     expect(await at.world.jobs()).toHaveLength(1);
-    expect([at.life.slots.available(), at.life.slots.take(1)]).toEqual([0, []]);
+    expect(at.life.free).toBe(0);
     lost = false;
     await at.world.clock.advance(20_000);
     await delivery;
@@ -183,7 +183,7 @@ describe('a message that comes again', () => {
       [ANNOTATION.dequeueCount]: '2',
     });
     expect(at.life.leases.bound(name)?.state.popReceipt).toBe(at.message()?.popReceipt);
-    expect(at.life.slots.available()).toBe(19);
+    expect(at.life.free).toBe(19);
   });
 
   test('I1: finds its Job by a live read when this operator has not seen it', async () => {
@@ -203,8 +203,7 @@ describe('a message that comes again', () => {
     await at.life.deliverNext();
     await at.world.clock.advance(60_000);
     at.life.types.refuse('echo', 'refused');
-    const config = { ...at.life.tools.config, policies: new Map() };
-    Object.assign(at.life.tools, { config });
+    at.world.liveConfig.replace({ ...at.world.config, policies: new Map() });
     await at.life.deliverNext();
     expect(at.poison()).toEqual([]);
     expect(at.life.passed).toContain('adopted');
@@ -481,7 +480,7 @@ describe('beside another consumer (lease.shared)', () => {
     };
     await at.life.deliverNext();
     expect(await at.world.jobs()).toEqual([]);
-    expect(at.life.slots.available()).toBe(20);
+    expect(at.life.free).toBe(20);
   });
 });
 

@@ -14,7 +14,7 @@ import { isKind, messageOf, ServiceError } from '../lib/errors.ts';
 import type { Lease } from '../queue/lease.ts';
 import type { ReceivedMessage } from '../queue/service.ts';
 import type { Slot } from './admission/slots.ts';
-import { type Config, policyFor, type Source, type TaskPolicy } from './config.ts';
+import { type Config, clientSettings, policyFor, policyOfClient, type Source, type TaskPolicy } from './config.ts';
 import type { Gate } from './gate.ts';
 import {
   deliveryAnnotations,
@@ -176,7 +176,10 @@ async function judge(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
       delivery.rejected,
     );
   };
-  const policy = policyFor(tools.config, rawTaskType(decoded.value));
+  const { config } = tools;
+  const client = clientSettings(config, source.client);
+  const typePolicy = policyFor(config, rawTaskType(decoded.value));
+  const policy = typePolicy && policyOfClient(typePolicy, client);
   if (policy !== undefined && tools.types.pausedBecause(policy.type) !== undefined)
     return lease.release(PUT_BACK_S, signal);
   if (message.dequeueCount > MAX_DELIVERIES) {
@@ -198,6 +201,10 @@ async function judge(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
       reason: `task_type "${task.taskType}" is not configured`,
       webhookUrl: task.webhookUrl,
     });
+  }
+  if (client?.imagePrefix !== undefined && !policy.image.startsWith(client.imagePrefix)) {
+    await tellForeignImage(tools, source, policy, client.imagePrefix);
+    return lease.release(PUT_BACK_S, signal);
   }
   const refusal = await launch(tools, delivery, task, policy, signal);
   if (refusal === undefined) return;
@@ -231,6 +238,7 @@ async function launch(
     taskData: decoded.text,
     encoding: decoded.encoding,
     webhookUrl: task.webhookUrl,
+    held: slot.admit(policy.type) === 'hold',
   };
   slot.use(name);
   try {
@@ -250,9 +258,23 @@ async function launch(
     );
   tools.log.info(
     { job: name, client: source.client, taskId: task.taskId, type: task.taskType, deliveries: message.dequeueCount },
-    'the Job was created',
+    inHand.held === true ? 'the Job was created; it waits until its type has room' : 'the Job was created',
   );
   return undefined;
+}
+
+/** The settings contradict each other: that is mended there, and costs no message. */
+async function tellForeignImage(
+  { log, store, config }: DeliverTools,
+  { queue, client }: Source,
+  { type, image }: TaskPolicy,
+  prefix: string,
+): Promise<void> {
+  const message = `Tasks of type ${type} of the client ${client} are put back: the image ${image} does not begin with the client's imagePrefix ${prefix}. Correct one of the two`;
+  log.error({ queue, client, type, image, prefix }, message);
+  if (config.podName === undefined) return;
+  const about = { kind: 'Pod', name: config.podName } as const;
+  await store.notify({ reason: 'ImageNotAllowed', message, type: 'Warning', about });
 }
 
 /**

@@ -80,6 +80,11 @@ export class Leases {
     this.#leases.delete(jobName);
   }
 
+  /** Forgets all. */
+  clear(): void {
+    this.#leases.clear();
+  }
+
   /** Leases of messages that still have to be kept: for the extension at shutdown. */
   held(): readonly (readonly [jobName: string, lease: Lease])[] {
     return [...this.#leases].filter(([, lease]) => lease.condition === 'held');

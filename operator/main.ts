@@ -41,7 +41,7 @@ export async function main(more: Pick<OperatorParts, 'checkpoint' | 'onListening
       log,
     });
     await runOperator(
-      { config, store, queues: createQueueService(config.storage, clock), clock, log, ...more },
+      { config, load: loadConfig, store, queues: createQueueService(config.storage, clock), clock, log, ...more },
       lifecycle.stopping,
     );
     return EXIT.done;

@@ -59,10 +59,16 @@ export function createMetrics() {
       'queue',
     ),
     running: gauge('slipway_jobs_running', 'Unfinished, unsuspended Jobs as observed.'),
+    held: gauge('slipway_jobs_held', 'Suspended Jobs that wait for their task type to have room, by queue.', 'queue'),
+    receiving: gauge('slipway_queue_receiving', '1 for a queue that is received from, 0 while it is paused.', 'queue'),
     unsettled: gauge('slipway_jobs_unsettled', 'Jobs that are not settled yet, running ones included.'),
     viewKnown: gauge(
       'slipway_view_known',
       '1 while the picture of the Jobs can be trusted, 0 while nothing may be received.',
+    ),
+    configRefused: gauge(
+      'slipway_config_refused',
+      '1 while the mounted configuration is broken and the one before it is in force.',
     ),
     typePaused: gauge(
       'slipway_task_type_paused',

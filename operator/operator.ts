@@ -1,37 +1,24 @@
-/**
- * The operator, put together. The way of a message:
- *
- *   receive ─▶ deliver ─▶ create Job ──▶ (it runs) ──▶ observe ─▶ reconcile: decide ─▶ settle
- *      ▲           └▶ reject (poison)                                  └▶ renew the lease
- *      └── slots: what may run less what is seen running
- */
-import { ANNOTATION } from '../contract/identity.ts';
+/** The operator: the pipeline, and around it what makes it a process among others: health, metrics, leadership, a configuration that changes. */
 import type { Clock } from '../lib/clock.ts';
-import { messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
-import type { QueueService, ReceivedMessage } from '../queue/service.ts';
-import { type Slot, Slots, takesSlot } from './admission/slots.ts';
+import type { QueueService } from '../queue/service.ts';
+import { isHeld, takesSlot } from './admission/slots.ts';
 import { type Checkpoint, noCheckpoint } from './checkpoint.ts';
-import type { Config, Source } from './config.ts';
-import { type DeliverTools, deliver } from './deliver.ts';
-import { Gate } from './gate.ts';
+import { type Config, clientSettings } from './config.ts';
 import { type Check, Health } from './health.ts';
 import { serveHttp } from './http.ts';
 import type { JobStore } from './jobs/store.ts';
-import { JobsView } from './jobs/view.ts';
-import { Leases } from './leases.ts';
+import { keepReading, LiveConfig } from './live-config.ts';
 import { createMetrics } from './metrics.ts';
-import { receiveFrom } from './receive.ts';
-import { type ReconcileTools, reconcile, writeReceipt } from './reconcile.ts';
+import { Pipeline } from './pipeline.ts';
 import { createSendWebhook } from './send-webhook.ts';
-import { OwedWebhooks } from './settle/owed-webhooks.ts';
 import { createReadResult } from './settle/stored-result.ts';
-import { TaskTypes } from './task-types.ts';
-import { WorkQueue } from './work-queue.ts';
 
 /** What the operator is made of. */
 export interface OperatorParts {
   readonly config: Config;
+  /** Reads the configuration again; without it a change is not looked for. */
+  readonly load?: () => Promise<Config>;
   readonly store: JobStore;
   readonly queues: QueueService;
   readonly clock: Clock;
@@ -41,170 +28,98 @@ export interface OperatorParts {
   readonly onListening?: (port: number) => void;
 }
 
-/** Jobs looked at side by side. */
-const RECONCILERS = 16;
-/** Milliseconds that settling may go on after the stop signal; the rest of the pod's grace period is for the leases. */
-const FINISH_MS = 20_000;
-/** Milliseconds for extending the leases after that. */
-const PART_MS = 20_000;
-/** Seconds for which running tasks' messages are hidden while no operator runs. */
-const PARTING_LEASE_S = 600;
-
-/**
- * Runs until `stopping` aborts, then stops in order: nothing more is received, what is being settled is finished, messages without a Job
- * are released, the leases of running tasks are extended. Running tasks go on.
- */
+/** Runs until `stopping` aborts. */
 export async function runOperator(parts: OperatorParts, stopping: AbortSignal): Promise<void> {
-  const { config, store, queues, clock, log, checkpoint = noCheckpoint } = parts;
+  const { store, queues, clock, log, checkpoint = noCheckpoint, load } = parts;
+  const { namespace, installation, httpPort, storage, webhookSecrets, policies } = parts.config;
+  const config = new LiveConfig(parts.config);
   const metrics = createMetrics();
-  const view = new JobsView(clock);
-  const slots = new Slots(view, config.file.limits.maxRunning);
-  const leases = new Leases(queues, clock);
-  const context = {
-    namespace: config.namespace,
-    instance: config.instance,
-    installation: config.installation,
-    configHash: config.hash,
-  };
-  const types = new TaskTypes({ config, context, store, clock, log, metrics, onChecked: () => slots.freed.wake() });
-  const sendWebhook = createSendWebhook(config.file.webhook, config.webhookSecrets, metrics, clock);
-  const readResult = createReadResult(config.storage, clock);
-  const shared = { store, view, queues, clock, log, metrics, sendWebhook, readResult, checkpoint, leases, types };
-  const owedWebhooks = new OwedWebhooks((name) => work.add(name));
-  const toReconcile: ReconcileTools = { ...shared, slots, owedWebhooks, settings: config.file };
-  const toDeliver: DeliverTools = {
-    ...shared,
+  const health = new Health(clock, () => readiness(config, pipeline));
+  const pipeline = new Pipeline({
     config,
-    context,
-    gate: new Gate(),
-    account: config.storage.account,
-    poisonFormat: config.file.poison.format,
-  };
-
-  // `stop`: begin nothing new. `abort`: end what may still finish after that.
-  const failed = new AbortController();
-  const abort = new AbortController();
-  const stop = AbortSignal.any([stopping, failed.signal]);
-  stop.addEventListener('abort', () => void clock.sleep(FINISH_MS, abort.signal).then(() => abort.abort()), {
-    once: true,
-  });
-  const health = new Health(clock, () => readiness(config, view, types));
-  const work = new WorkQueue(
+    store,
+    queues,
     clock,
-    (name, signal) => reconcile(toReconcile, name, signal),
-    (name, error, failures) => {
-      const line = { job: name, failures, err: error };
-      if (failures <= 3) log.debug(line, 'will look at the Job again');
-      else if (failures % 10 === 4) log.warn(line, 'the Job cannot be brought on; it is tried again');
-    },
-  );
-  view.onChange((name) => work.add(name));
-  const deliveries = new Set<Promise<void>>();
-  const handOn = (source: Source, message: ReceivedMessage, slot: Slot) => {
-    const delivery = deliver(toDeliver, source, message, slot, stop)
-      .catch((error: unknown) =>
-        log.warn(
-          { queue: source.queue, messageId: message.id, err: error },
-          'a delivery failed; the message comes back when its lease ends',
-        ),
-      )
-      .finally(() => deliveries.delete(delivery));
-    deliveries.add(delivery);
-  };
-  const refreshGauges = () => {
-    const jobs = [...view.jobs()];
-    metrics.running.set(jobs.filter(takesSlot).length);
-    metrics.unsettled.set(jobs.filter((job) => !job.settled).length);
-    metrics.viewKnown.set(view.state.kind === 'known' ? 1 : 0);
-  };
+    log,
+    metrics,
+    checkpoint,
+    sendWebhook: createSendWebhook(() => config.current.file.webhook, webhookSecrets, metrics, clock),
+    readResult: createReadResult(storage, clock),
+    isLeading: () => true,
+    beat: (loop) => health.beat(loop),
+    end: (loop) => health.end(loop),
+  });
 
-  await using server = await serveHttp(config.httpPort, health, metrics, refreshGauges);
+  await using server = await serveHttp(httpPort, health, metrics, () => refreshGauges(metrics, config, pipeline));
   parts.onListening?.(server.port);
   log.info(
     {
-      queues: config.sources.map(({ queue }) => queue),
-      types: [...config.policies.keys()],
-      namespace: config.namespace,
-      installation: config.installation,
-      maxRunning: config.file.limits.maxRunning,
+      queues: config.current.sources.map(({ queue }) => queue),
+      discovery: config.current.file.discovery?.include,
+      types: [...policies.keys()],
+      namespace,
+      installation,
+      maxRunning: config.current.file.limits.maxRunning,
+      receiving: config.current.file.receiving,
       port: server.port,
     },
     'the operator starts',
   );
-
-  const observing = store.follow((observation) => {
-    const before = view.state.kind;
-    view.observe(observation);
-    if (view.state.kind !== before) tellContact(log, view);
-    if (observation.kind === 'listed') slots.freed.wake();
-  }, abort.signal);
-  const toReceive = {
-    queues,
-    slots,
-    clock,
-    log,
-    metrics,
-    settings: config.file,
-    ready: () => types.checked,
-    handOn,
-    beat: (loop: string) => health.beat(loop),
-  };
-  const loops = [
-    ...config.sources.map((source) => receiveFrom(source, toReceive, stop, abort.signal)),
-    work.run(RECONCILERS, stop, abort.signal, () => health.beat('reconcile')),
-    types.keepChecking(stop),
-  ];
+  // Whichever part ends, the others end in order.
+  const over = new AbortController();
+  const ending = AbortSignal.any([stopping, over.signal]);
+  const reading = load === undefined ? undefined : keepReading(config, { load, store, clock, log, metrics }, ending);
   try {
-    await Promise.all(loops);
+    await pipeline.run(ending);
   } finally {
-    failed.abort();
-    log.info({ reason: messageOf(stop.reason) }, 'the operator stops; running tasks go on');
-    await Promise.allSettled(loops);
-    await Promise.allSettled(deliveries);
-    await extendLeases(toReconcile, clock.deadline(PART_MS));
-    abort.abort();
-    await observing;
+    over.abort();
+    await reading;
     log.info({}, 'the operator has stopped');
   }
 }
 
-function tellContact(log: Log, view: JobsView): void {
-  if (view.state.kind === 'known') log.info({ jobs: [...view.jobs()].length }, 'the Jobs are known');
-  else
-    log.warn({ reason: view.state.reason }, 'contact to the API server is lost: nothing is received until it is back');
+function refreshGauges(metrics: ReturnType<typeof createMetrics>, config: LiveConfig, pipeline: Pipeline): void {
+  const jobs = [...pipeline.view.jobs()];
+  metrics.running.set(jobs.filter(takesSlot).length);
+  metrics.unsettled.set(jobs.filter((job) => !job.settled).length);
+  metrics.viewKnown.set(pipeline.view.state.kind === 'known' ? 1 : 0);
+  metrics.held.reset();
+  for (const [queue, held] of Map.groupBy(jobs.filter(isHeld), (job) => job.annotations['slipway.dev/queue'] ?? ''))
+    metrics.held.set({ queue }, held.length);
+  metrics.receiving.reset();
+  for (const { queue, client } of pipeline.sources.current)
+    metrics.receiving.set({ queue }, isReceiving(config.current, client) ? 1 : 0);
 }
 
-/** Hides the messages of unfinished tasks until the next operator is there. What fails here costs a redelivery, which finds its Job. */
-async function extendLeases(tools: ReconcileTools, signal: AbortSignal): Promise<void> {
-  await Promise.allSettled(
-    tools.leases.held().map(async ([name, lease]) => {
-      const job = tools.view.job(name);
-      if (job === undefined || job.settled) return;
-      // Beside another consumer a lease may be longer already, for a reason.
-      const isLongEnough = lease.state.until >= tools.clock.now() + PARTING_LEASE_S * 1000;
-      if (
-        isLongEnough
-          ? job.annotations[ANNOTATION.popReceipt] !== lease.state.popReceipt
-          : await lease.renew(PARTING_LEASE_S, signal)
-      )
-        await writeReceipt(tools, job, lease, signal);
-    }),
-  );
+function isReceiving(config: Config, client: string): boolean {
+  return config.file.receiving && clientSettings(config, client)?.receiving !== false;
 }
 
-function readiness(config: Config, view: JobsView, types: TaskTypes): readonly Check[] {
+function readiness(config: LiveConfig, { view, types, sources }: Pipeline): readonly Check[] {
   const { state } = view;
   const paused = [...types.paused].map(([type, reason]) => `${type}: ${reason}`);
+  const asleep = sources.current.filter(({ client }) => !isReceiving(config.current, client));
   return [
     { name: 'jobs', ok: state.kind === 'known', detail: state.kind === 'known' ? 'listed and watched' : state.reason },
     {
       name: 'task types',
-      ok: types.checked && paused.length < config.policies.size,
+      ok: types.checked && paused.length < config.current.policies.size,
       detail: types.checked
         ? paused.length === 0
           ? 'all accepted by the API server'
           : `paused: ${paused.join('; ')}`
         : 'the API server was not asked about all of them yet',
+    },
+    { name: 'queues', ok: sources.problem === undefined, detail: sources.problem ?? `${sources.current.length} known` },
+    {
+      // That somebody wants it so is no fault.
+      name: 'receiving',
+      ok: true,
+      detail: !config.current.file.receiving
+        ? 'paused by configuration: nothing is received'
+        : asleep.length === 0
+          ? 'from all queues'
+          : `paused by configuration: ${asleep.map(({ queue }) => queue).join(', ')}`,
     },
   ];
 }

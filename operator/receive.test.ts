@@ -4,31 +4,47 @@ import { type ErrorKind, ServiceError } from '../lib/errors.ts';
 import { createLog } from '../lib/log.ts';
 import type { ReceivedMessage } from '../queue/service.ts';
 import { FakeQueues } from '../testing/fake-queue.ts';
-import { testConfig, testJob } from '../testing/jobs.ts';
+import { testCaps, testConfig, testJob } from '../testing/jobs.ts';
 import { settled, VirtualClock } from '../testing/virtual-clock.ts';
-import { Slots } from './admission/slots.ts';
+import { type Caps, Slots } from './admission/slots.ts';
+import type { Source } from './config.ts';
 import { JobsView } from './jobs/view.ts';
 import { createMetrics } from './metrics.ts';
-import { idleWaitMs, receiveFrom } from './receive.ts';
+import { idleWaitMs, Receiver } from './receive.ts';
 
 const QUEUE = 'acme-tasks';
 const { file } = testConfig();
 
-/** A receiver of one queue. Tasks end when the test frees their slots. */
-function setUp({ cap = 5, messages = 0, ready = true } = {}) {
+interface Options {
+  readonly cap?: number;
+  /** Messages in each queue. */
+  readonly messages?: number;
+  readonly ready?: boolean;
+  readonly sources?: readonly Source[];
+  readonly caps?: Partial<Caps>;
+}
+
+const source = (queue: string): Source => ({ queue, client: queue.replace(/-tasks$/, ''), encoding: 'auto' });
+
+/** A receiver of some queues. Tasks end when the test frees their slots. */
+function setUp({ cap = 5, messages = 0, ready = true, sources = [source(QUEUE)], caps = {} }: Options = {}) {
   const clock = new VirtualClock();
   const queues = new FakeQueues(clock);
-  queues.create(QUEUE);
-  for (let at = 0; at < messages; at++) queues.send(QUEUE, String(at));
+  for (const { queue } of sources) {
+    queues.create(queue);
+    for (let at = 0; at < messages; at++) queues.send(queue, String(at));
+  }
   const view = new JobsView(clock);
   view.observe({ kind: 'listed', jobs: [], pods: [] });
-  const slots = new Slots(view, cap);
+  const slots = new Slots(view, () => ({ ...testCaps(cap), ...caps }));
   const asked: number[] = [];
   const calls: number[] = [];
-  const state = { ready, fail: undefined as ErrorKind | undefined };
-  queues.before = ({ operation }) => {
-    if (operation !== 'receive') return;
-    calls.push(clock.monotonic());
+  /** Each call in order: `receive acme-tasks`. */
+  const log: string[] = [];
+  const state = { ready, fail: undefined as ErrorKind | undefined, sources, paused: new Set<string>() };
+  queues.before = ({ operation, queue }) => {
+    log.push(`${operation} ${queue}`);
+    if (operation === 'receive') calls.push(clock.monotonic());
     if (state.fail !== undefined) throw new ServiceError(state.fail, 'Code', 'refused');
   };
   const spied: typeof queues.receive = (queue, count, leaseSeconds, signal) => {
@@ -36,27 +52,36 @@ function setUp({ cap = 5, messages = 0, ready = true } = {}) {
     return FakeQueues.prototype.receive.call(queues, queue, count, leaseSeconds, signal);
   };
   queues.receive = spied;
-  const handed: { readonly message: ReceivedMessage; readonly free: () => void }[] = [];
+  const handed: { readonly queue: string; readonly message: ReceivedMessage; readonly free: () => void }[] = [];
+  const started: string[] = [];
   let beats = 0;
   const stop = new AbortController();
   const abort = new AbortController();
   let ended = false;
-  const tools = {
+  const receiver = new Receiver({
     queues,
     slots,
     clock,
     log: createLog('silent', {}),
     metrics: createMetrics(),
     settings: file,
+    sources: () => state.sources,
+    terms: ({ queue }) => ({ receiving: !state.paused.has(queue), weight: 1 }),
     ready: () => state.ready,
-    handOn: (_: unknown, message: ReceivedMessage, slot: { free(): void }) =>
-      void handed.push({ message, free: () => slot.free() }),
+    mayStart: (type) => type !== 'paused',
+    handOn: ({ queue }, message, slot) => void handed.push({ queue, message, free: () => slot.free() }),
+    startHeld: ({ name }, slot) => {
+      started.push(name);
+      const job = view.job(name);
+      if (job !== undefined) view.learn({ ...job, suspended: false, resourceVersion: '101' });
+      slot.free();
+    },
     beat: () => {
       beats++;
     },
-  };
-  const source = { queue: QUEUE, client: 'acme', encoding: 'auto' } as const;
-  const running = receiveFrom(source, tools, stop.signal, abort.signal).then(() => {
+    end: () => undefined,
+  });
+  const running = receiver.run(stop.signal, abort.signal).then(() => {
     ended = true;
   });
   return {
@@ -64,11 +89,15 @@ function setUp({ cap = 5, messages = 0, ready = true } = {}) {
     queues,
     view,
     slots,
+    receiver,
     asked,
     calls,
+    log,
     state,
     handed,
+    started,
     stop,
+    free: () => slots.census()?.room.total,
     ended: () => ended,
     beats: () => beats,
     /** Milliseconds between the calls since call `from`. */
@@ -131,7 +160,7 @@ describe('how many are received', () => {
   test('slots that no message came for are given back', async () => {
     await using world = setUp({ messages: 2 });
     await settled();
-    expect(world.slots.available()).toBe(3);
+    expect(world.free()).toBe(3);
   });
 
   test('I6: Jobs that run already are counted', async () => {
@@ -171,7 +200,7 @@ describe('when it asks', () => {
       expect(Math.min(...waits)).toBeGreaterThanOrEqual(idle);
       expect(waits).toEqual(waits.toSorted((a, b) => a - b));
       expect(Math.max(...waits)).toBeLessThanOrEqual(30_000);
-      expect(world.slots.available()).toBe(5);
+      expect(world.free()).toBe(5);
       world.state.fail = undefined;
       world.queues.send(QUEUE, 'a task');
       await world.clock.advance(30_000);
@@ -199,6 +228,168 @@ describe('when it asks', () => {
       world.handed[0]?.free();
     }
   });
+});
+
+describe('several queues', () => {
+  const [acme, globex, initech] = [source('acme-tasks'), source('globex-tasks'), source('initech-tasks')];
+
+  test('I11: one that is flooded delays the only message of another by no more than a round', async () => {
+    await using world = setUp({ cap: 2, sources: [acme, globex] });
+    for (let at = 0; at < 5000; at++) world.queues.send('acme-tasks', String(at));
+    await world.clock.advance(30_000);
+    expect(world.handed.map(({ queue }) => queue)).toEqual(['acme-tasks', 'acme-tasks']);
+    world.queues.send('globex-tasks', 'the only one');
+    // It is seen, though nothing is free.
+    await world.clock.advance(6000);
+    for (const { free } of world.handed.slice(0, 2)) {
+      free();
+      await settled();
+    }
+    expect(world.handed.map(({ queue }) => queue).slice(2)).toEqual(['acme-tasks', 'globex-tasks']);
+  });
+
+  test('I11: the turn passes on from each to the next', async () => {
+    await using world = setUp({ cap: 1, messages: 50, sources: [acme, globex, initech] });
+    await world.clock.advance(20_000);
+    for (let at = 0; at < 12; at++) {
+      world.handed.at(-1)?.free();
+      await settled();
+      await world.clock.advance(1);
+    }
+    const order = world.handed.slice(4).map(({ queue }) => queue);
+    expect(order).toHaveLength(9);
+    for (let at = 0; at < order.length; at += 3) expect(new Set(order.slice(at, at + 3)).size).toBe(3);
+  });
+
+  test('without a free slot, idle ones are only looked into: no message is hidden, none is counted as delivered', async () => {
+    await using world = setUp({ cap: 1, messages: 1, sources: [acme] });
+    await settled();
+    expect(world.handed).toHaveLength(1);
+    world.state.sources = [acme, globex];
+    world.queues.create('globex-tasks');
+    world.queues.send('globex-tasks', 'waits');
+    world.log.length = 0;
+    await world.clock.advance(60_000);
+    expect(world.log.filter((line) => line.startsWith('receive'))).toEqual([]);
+    expect(world.log.filter((line) => line === 'hasMessages globex-tasks')).toHaveLength(1);
+    expect(world.queues.messages('globex-tasks')[0]?.dequeueCount).toBe(0);
+  });
+
+  test('free slots are shared between idle ones that are asked', async () => {
+    await using world = setUp({ cap: 7, sources: [acme, globex, initech] });
+    await settled();
+    expect(world.asked).toEqual([2, 2, 3]);
+  });
+
+  test('a client at its cap is not asked, and delays nobody', async () => {
+    const ofClient = (client: string) => (client === 'acme' ? 1 : 100);
+    await using world = setUp({ cap: 6, messages: 10, sources: [acme, globex], caps: { ofClient } });
+    await world.clock.advance(10_000);
+    expect(world.handed.map(({ queue }) => queue).toSorted()).toEqual(['acme-tasks', ...Array(5).fill('globex-tasks')]);
+  });
+
+  test('one that is paused is neither received from nor looked into, until it is no more', async () => {
+    await using world = setUp({ sources: [acme, globex], messages: 1 });
+    world.state.paused.add('acme-tasks');
+    await world.clock.advance(60_000);
+    expect(world.log.filter((line) => line.includes('acme')).slice(1)).toEqual([]);
+    world.state.paused.clear();
+    await world.clock.advance(2000);
+    expect(world.handed.map(({ queue }) => queue)).toContain('acme-tasks');
+  });
+
+  test('one that is gone is asked no more, and one that is new at once', async () => {
+    await using world = setUp({ sources: [acme] });
+    await settled();
+    world.state.sources = [globex];
+    world.queues.create('globex-tasks');
+    world.queues.send('globex-tasks', 'new');
+    world.log.length = 0;
+    await world.clock.advance(10_000);
+    expect(world.log).not.toContain('receive acme-tasks');
+    expect(world.handed.map(({ queue }) => queue)).toEqual(['globex-tasks']);
+  });
+
+  test('with hundreds of them each is asked more seldom', async () => {
+    const many = Array.from({ length: 600 }, (_, at) => source(`c${at}-tasks`));
+    await using world = setUp({ cap: 50, sources: many });
+    await world.clock.advance(60_000);
+    world.log.length = 0;
+    await world.clock.advance(60_000);
+    expect(world.log.length).toBeGreaterThan(600 * 3);
+    expect(world.log.length).toBeLessThan(600 * 5);
+  });
+});
+
+describe('Jobs that are held back', () => {
+  const held = (name: string, client: string, createdAt: number, type = 'echo') =>
+    testJob({
+      name,
+      uid: name,
+      suspended: true,
+      createdAt,
+      annotations: {
+        'slipway.dev/suspended-by': 'slipway',
+        'slipway.dev/queue': `${client}-tasks`,
+        'slipway.dev/client': client,
+      },
+      labels: { 'slipway.dev/task-type': type },
+    });
+
+  test('go before the messages of their queue, the oldest first, and in turn with other queues', async () => {
+    await using world = setUp({
+      cap: 4,
+      messages: 9,
+      ready: false,
+      sources: [source(QUEUE), source('globex-tasks')],
+      caps: { heldPerQueue: 5 },
+    });
+    for (const job of [held('b', 'acme', 2), held('a', 'acme', 1), held('c', 'globex', 3)]) world.view.learn(job);
+    world.state.ready = true;
+    await world.clock.advance(1000);
+    expect(world.started.slice(0, 3)).toEqual(['a', 'c', 'b']);
+  });
+
+  test('of a type that is paused, or has no room, stay', async () => {
+    await using world = setUp({ ready: false, caps: { ofType: (type) => (type === 'full' ? 0 : 9) } });
+    for (const type of ['paused', 'full', 'echo']) world.view.learn(held(type, 'acme', 1, type));
+    world.state.ready = true;
+    await world.clock.advance(1000);
+    expect(new Set(world.started)).toEqual(new Set(['echo']));
+  });
+
+  test('a queue with as many as may be held is not received from, and one with fewer only as far', async () => {
+    await using world = setUp({ ready: false, messages: 9, caps: { heldPerQueue: 3, ofType: () => 0 } });
+    world.view.learn(held('a', 'acme', 1));
+    world.state.ready = true;
+    await world.clock.advance(1000);
+    expect(world.asked).toEqual([2]);
+    for (const name of ['b', 'c']) world.view.learn(held(name, 'acme', 1));
+    for (const { free } of world.handed) free();
+    await world.clock.advance(10_000);
+    expect(world.asked).toEqual([2]);
+  });
+
+  test('are started though their queue is paused, or gone', async () => {
+    await using world = setUp({ ready: false });
+    world.state.paused.add(QUEUE);
+    for (const client of ['acme', 'gone']) world.view.learn(held(client, client, 1));
+    world.state.ready = true;
+    await world.clock.advance(1000);
+    expect(new Set(world.started)).toEqual(new Set(['acme', 'gone']));
+  });
+});
+
+test('it is quiet when every queue has answered that it is empty, or there is no room', async () => {
+  await using world = setUp({ cap: 1, sources: [source(QUEUE), source('globex-tasks')] });
+  expect(world.receiver.isQuiet).toBe(false);
+  await world.clock.advance(10_000);
+  expect(world.receiver.isQuiet).toBe(true);
+  world.queues.send(QUEUE, 'a');
+  world.queues.send(QUEUE, 'b');
+  await world.clock.advance(10_000);
+  expect(world.handed).toHaveLength(1);
+  expect(world.receiver.isQuiet).toBe(true);
 });
 
 describe('idleWaitMs', () => {

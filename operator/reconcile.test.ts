@@ -220,9 +220,9 @@ describe('a Job that is deleted before it is settled', () => {
 
 test('I6: a Job that has ended frees its slot before it is settled', async () => {
   await using at = await setUp({ runMs: 1000 });
-  expect(at.life.slots.available()).toBe(19);
+  expect(at.life.free).toBe(19);
   await at.world.clock.advance(1000);
-  expect(at.life.slots.available()).toBe(20);
+  expect(at.life.free).toBe(20);
   let woken = 0;
   at.life.slots.freed.wake = () => {
     woken++;

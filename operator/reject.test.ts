@@ -167,7 +167,7 @@ describe('a step that fails', () => {
     };
     await expect(at.life.deliverNext()).rejects.toMatchObject({ kind: 'unavailable' });
     at.world.queues.before = () => undefined;
-    expect(at.life.slots.available()).toBe(20);
+    expect(at.life.free).toBe(20);
     await at.world.clock.advance(60_000);
     await at.life.deliverNext();
     expect([at.copies().length, at.world.queues.messages(QUEUE)]).toEqual([1, []]);
@@ -186,7 +186,7 @@ test('a queue that is gone needs no copy', async () => {
 
 test('an Event about the operator tells the verdict, without the message: the same fault is one Event', async () => {
   await using at = await setUp();
-  Object.assign(at.life.tools, { config: { ...at.life.tools.config, podName: 'operator-1' } });
+  at.world.liveConfig.replace({ ...at.world.config, podName: 'operator-1' });
   at.world.answer = () => ({ kind: 'refused', detail: 'backend.example answered 410' });
   at.world.queues.send(QUEUE, HOSTILE);
   await at.life.deliverNext();

@@ -25,7 +25,7 @@ async function setUp(allow: string, status = 204) {
   await once(server, 'listening');
   const metrics = createMetrics();
   const { webhook } = testConfig(`webhook: { allow: [${allow}] }\ntaskTypes: { echo: {} }`).file;
-  const send = createSendWebhook(webhook, [new Secret(`whsec_${'c2VjcmV0'.repeat(4)}`)], metrics, systemClock);
+  const send = createSendWebhook(() => webhook, [new Secret(`whsec_${'c2VjcmV0'.repeat(4)}`)], metrics, systemClock);
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`;
   return {
     received,

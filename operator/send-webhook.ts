@@ -15,14 +15,19 @@ export interface OutgoingWebhook {
 /** Tries a delivery once. Never throws. */
 export type SendWebhook = (webhook: OutgoingWebhook, signal?: AbortSignal) => Promise<DeliveryResult>;
 
-/** Binds settings, secrets and metrics. */
+/**
+ * Binds settings, secrets and metrics.
+ *
+ * @param settingsNow the settings as they are configured at each delivery
+ */
 export function createSendWebhook(
-  settings: FileConfig['webhook'],
+  settingsNow: () => FileConfig['webhook'],
   secrets: readonly Secret[],
   metrics: Metrics,
   clock: Clock,
 ): SendWebhook {
   return async (webhook, signal) => {
+    const settings = settingsNow();
     const result = await deliver(
       {
         ...webhook,

@@ -5,6 +5,7 @@ import { createLog } from '../lib/log.ts';
 import { testConfig, testJob } from '../testing/jobs.ts';
 import { World } from '../testing/rig.ts';
 import { settled } from '../testing/virtual-clock.ts';
+import { LiveConfig } from './live-config.ts';
 import { TaskTypes } from './task-types.ts';
 
 const YAML = 'taskTypes: { echo: {}, bad: {} }';
@@ -27,8 +28,9 @@ async function setUp(queues = '') {
     },
   };
   const types = new TaskTypes({
-    config,
-    context: life.tools.context,
+    config: new LiveConfig(config),
+    context: () => life.tools.context,
+    sources: () => config.sources,
     store: asking,
     clock: world.clock,
     log: createLog('silent', {}),

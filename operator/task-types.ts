@@ -1,7 +1,7 @@
 /**
  * Which task types may be started: a wrong configuration must not poison a queue. A type whose Job the API server refuses is paused, and
  * asked about again each minute, since the refusal may have come from the cluster (an admission policy, a limit range). A type whose last
- * tasks could not start, for reasons that lie in its image or settings, is paused until the configuration changes, which is a new process.
+ * tasks could not start, for reasons that lie in its image or settings, is paused until the configuration changes.
  */
 import type { V1Job } from '@kubernetes/client-node';
 import type { Category } from '../contract/diagnosis.ts';
@@ -9,10 +9,12 @@ import { ANNOTATION, LABEL } from '../contract/identity.ts';
 import type { Clock } from '../lib/clock.ts';
 import { isKind, messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
-import { type Config, policyFor, type TaskPolicy } from './config.ts';
+import { Wakeup } from '../lib/wakeup.ts';
+import { type Config, policyFor, type Source, type TaskPolicy } from './config.ts';
 import { type ManifestContext, manifest } from './jobs/manifest.ts';
 import type { JobRecord } from './jobs/records.ts';
 import type { JobStore } from './jobs/store.ts';
+import type { LiveConfig } from './live-config.ts';
 import type { Metrics } from './metrics.ts';
 
 /** Tasks in a row that could not start, after which their type is paused. */
@@ -23,15 +25,14 @@ const RECHECK_MS = 60_000;
 const RETRY_MS = 2000;
 
 export interface TaskTypesOptions {
-  readonly config: Pick<Config, 'policies' | 'podName' | 'sources' | 'hash'> & {
-    readonly storage: { readonly account: string };
-  };
-  readonly context: ManifestContext;
+  readonly config: LiveConfig;
+  readonly context: () => ManifestContext;
+  readonly sources: () => readonly Source[];
   readonly store: JobStore;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** Called when every type has been asked about for the first time. */
+  /** Called when every type of the configuration has been asked about for the first time. */
   readonly onChecked: () => void;
 }
 
@@ -42,10 +43,19 @@ export class TaskTypes {
   readonly #refused = new Set<string>();
   /** Clients of the tasks in a row that could not start, by type. */
   readonly #notStarted = new Map<string, readonly string[]>();
-  #checked = false;
+  readonly #again = new Wakeup();
+  /** The configuration whose types have all been asked about. */
+  #checked: Config | undefined;
 
   constructor(options: TaskTypesOptions) {
     this.#options = options;
+    options.config.onChange(() => {
+      for (const type of this.#paused.keys()) options.metrics.typePaused.set({ type }, 0);
+      this.#paused.clear();
+      this.#refused.clear();
+      this.#notStarted.clear();
+      this.#again.wake();
+    });
   }
 
   /** Why the type is paused; undefined for one that may be started. */
@@ -58,9 +68,9 @@ export class TaskTypes {
     return this.#paused;
   }
 
-  /** True once every type has been asked about: before that nothing is received. */
+  /** True once every type of the present configuration has been asked about: before that nothing is received. */
   get checked(): boolean {
-    return this.#checked;
+    return this.#checked === this.#options.config.current;
   }
 
   /** The server has refused a Job of this type. */
@@ -74,7 +84,8 @@ export class TaskTypes {
    * reason to keep the others' tasks.
    */
   ended(job: JobRecord, category: Category): void {
-    const { config } = this.#options;
+    const { sources } = this.#options;
+    const config = this.#options.config.current;
     const type = policyFor(config, job.labels[LABEL.taskType] ?? '')?.type;
     if (type === undefined || job.annotations[ANNOTATION.configHash] !== config.hash) return;
     if (!OF_THE_TYPE.includes(category)) {
@@ -83,13 +94,14 @@ export class TaskTypes {
     }
     const clients = [...(this.#notStarted.get(type) ?? []), job.annotations[ANNOTATION.client] ?? ''].slice(-100);
     this.#notStarted.set(type, clients);
-    const several = new Set(config.sources.map(({ client }) => client)).size > 1;
+    const several = new Set(sources().map(({ client }) => client)).size > 1;
     if (clients.length < START_FAILURES || (several && new Set(clients).size < 2)) return;
     this.#pause(type, `the last ${clients.length} tasks could not start (${category}); the last one was ${job.name}`);
   }
 
   #pause(type: string, reason: string): void {
-    const { log, metrics, store, config } = this.#options;
+    const { log, metrics, store } = this.#options;
+    const { podName } = this.#options.config.current;
     if (this.#paused.has(type)) return;
     this.#paused.set(type, reason);
     metrics.typePaused.set({ type }, 1);
@@ -97,36 +109,38 @@ export class TaskTypes {
       { type, reason },
       'the task type is paused and its messages are kept: correct taskTypes in the configuration',
     );
-    if (config.podName === undefined) return;
+    if (podName === undefined) return;
     void store.notify({
       reason: 'TaskTypePaused',
       message: `Task type ${type} is paused, its messages are kept: ${reason}`,
       type: 'Warning',
-      about: { kind: 'Pod', name: config.podName },
+      about: { kind: 'Pod', name: podName },
     });
   }
 
-  /** Asks about every type, and then again each minute, until `signal` aborts. */
+  /** Asks about every type, and then again each minute and after each change of the configuration, until `signal` aborts. */
   async keepChecking(signal: AbortSignal): Promise<void> {
-    const { config, clock } = this.#options;
+    const { clock } = this.#options;
     while (!signal.aborted) {
+      const config = this.#options.config.current;
       const answers = await Promise.all([...config.policies.values()].map((policy) => this.#ask(policy, signal)));
-      if (!this.#checked && answers.every(Boolean)) {
-        this.#checked = true;
+      if (!this.checked && answers.every(Boolean)) {
+        this.#checked = config;
         this.#options.onChecked();
       }
-      await clock.sleep(this.#checked ? RECHECK_MS : RETRY_MS, signal);
+      await this.#again.sleep(this.checked ? RECHECK_MS : RETRY_MS, clock, signal);
     }
   }
 
   /** @returns whether there was an answer */
   async #ask(policy: TaskPolicy, signal: AbortSignal): Promise<boolean> {
-    const { store, log, metrics } = this.#options;
+    const { store, log, metrics, config } = this.#options;
+    const asked = config.current;
     try {
       await store.dryRun(this.#sample(policy), signal);
     } catch (error) {
       if (isKind(error, 'invalid')) {
-        this.refuse(policy.type, messageOf(error));
+        if (config.current === asked) this.refuse(policy.type, messageOf(error));
         return true;
       }
       // Quota, policy and lost rights look alike, and pass: no reason to pause. Without an answer nothing is known yet.
@@ -134,7 +148,7 @@ export class TaskTypes {
         log.warn({ type: policy.type, err: error }, "could not ask the API server whether it takes this type's Job");
       return isKind(error, 'forbidden');
     }
-    if (this.#refused.delete(policy.type) && this.#paused.delete(policy.type)) {
+    if (config.current === asked && this.#refused.delete(policy.type) && this.#paused.delete(policy.type)) {
       metrics.typePaused.set({ type: policy.type }, 0);
       log.info({ type: policy.type }, 'the task type is resumed: the API server takes its Job now');
     }
@@ -142,11 +156,12 @@ export class TaskTypes {
   }
 
   #sample(policy: TaskPolicy): V1Job {
-    const { config, context } = this.#options;
+    const { context } = this.#options;
+    const { storage } = this.#options.config.current;
     const message = { id: 'dry-run', popReceipt: 'none', dequeueCount: 1, insertedOn: 0, expiresOn: 0, leaseUntil: 0 };
     return manifest(
       {
-        account: config.storage.account,
+        account: storage.account,
         queue: 'dry-run-tasks',
         client: 'dry-run',
         message,
@@ -157,7 +172,7 @@ export class TaskTypes {
         webhookUrl: undefined,
       },
       policy,
-      context,
+      context(),
     );
   }
 }

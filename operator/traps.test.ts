@@ -153,12 +153,12 @@ describe('memory that grows with finished Jobs', () => {
       spec: { template: { metadata: { annotations: { [POD_ANNOTATION.taskData]: 'x'.repeat(60_000) } } } },
       status: { conditions: [{ type: 'Complete', status: 'True', lastTransitionTime: '2026-01-01T00:00:00Z' }] },
     });
-  const left = ({ view, leases, slots }: Life, jobs: readonly JobRecord[]) => ({
+  const left = ({ view, leases, free }: Life, jobs: readonly JobRecord[]) => ({
     jobs: [...view.jobs()].length,
     pods: jobs.filter(({ name }) => view.pods(name).length > 0).length,
     ages: jobs.filter(({ name }) => view.endAgeMs(name) > 0).length,
     leases: jobs.filter(({ name }) => leases.bound(name) !== undefined).length,
-    slots: slots.available(),
+    slots: free,
   });
 
   test('I6: of ten thousand finished Jobs little is kept, and nothing when they are gone', async () => {

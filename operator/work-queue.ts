@@ -23,11 +23,19 @@ export class WorkQueue {
   readonly #failures = new Map<string, number>();
   readonly #active = new Map<string, Promise<void>>();
   readonly #wakeup = new Wakeup();
+  readonly #mayStart: () => boolean;
 
-  constructor(clock: Clock, work: Work, onFailure: (key: string, error: unknown, failures: number) => void) {
+  /** @param mayStart asked before each look; while it says no, wishes are kept */
+  constructor(
+    clock: Clock,
+    work: Work,
+    onFailure: (key: string, error: unknown, failures: number) => void,
+    mayStart: () => boolean = () => true,
+  ) {
     this.#clock = clock;
     this.#work = work;
     this.#onFailure = onFailure;
+    this.#mayStart = mayStart;
   }
 
   /** Wants the key looked at, at once or after `inMs`; of two wishes the earlier one counts. */
@@ -52,7 +60,7 @@ export class WorkQueue {
       beat();
       this.#promote(this.#clock.monotonic());
       for (const key of this.#ready) {
-        if (this.#active.size >= concurrency) break;
+        if (this.#active.size >= concurrency || !this.#mayStart()) break;
         if (!this.#active.has(key)) this.#start(key, abort);
       }
       const nap = Math.min(LONGEST_NAP_MS, this.#nextLater - this.#clock.monotonic());

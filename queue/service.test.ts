@@ -32,6 +32,7 @@ const CALLS: {
   readonly [method in keyof QueueService]: (service: QueueService, signal?: AbortSignal) => Promise<unknown>;
 } = {
   receive: (service, signal) => service.receive('acme-tasks', 1, 60, signal),
+  hasMessages: (service, signal) => service.hasMessages('acme-tasks', signal),
   renew: (service, signal) => service.renew('acme-tasks', 'id', 'receipt', 60, signal),
   remove: (service, signal) => service.remove('acme-tasks', 'id', 'receipt', signal),
   put: (service, signal) => service.put('acme-tasks', 'text', -1, signal),

@@ -33,6 +33,8 @@ export interface QueueService {
     leaseSeconds: number,
     signal?: AbortSignal,
   ): Promise<readonly ReceivedMessage[]>;
+  /** Whether there is a message that could be received now; hides none, and raises no count of deliveries. */
+  hasMessages(queue: string, signal?: AbortSignal): Promise<boolean>;
   /** Hides a message for `leaseSeconds` from now; 0 gives it back at once. Gives the new receipt; the former one is dead. */
   renew(queue: string, id: string, popReceipt: string, leaseSeconds: number, signal?: AbortSignal): Promise<string>;
   remove(queue: string, id: string, popReceipt: string, signal?: AbortSignal): Promise<void>;
@@ -95,6 +97,11 @@ export function createQueueService(access: StorageAccess, clock: Clock, deadline
           expiresOn: item.expiresOn.getTime(),
           leaseUntil: asked + leaseSeconds * 1000,
         }));
+      }),
+    hasMessages: (queue, signal) =>
+      call('look into', queue, signal, async (client, abortSignal) => {
+        const { peekedMessageItems } = await client.peekMessages({ numberOfMessages: 1, abortSignal });
+        return peekedMessageItems.length > 0;
       }),
     renew: (queue, id, popReceipt, leaseSeconds, signal) =>
       call('renew a lease in', queue, signal, async (client, abortSignal) => {

@@ -132,6 +132,14 @@ export class FakeQueues implements QueueService {
     });
   }
 
+  async hasMessages(queue: string, signal?: AbortSignal) {
+    return this.#call({ operation: 'hasMessages', queue }, signal, () => {
+      this.#queue(queue);
+      const now = this.#clock.now();
+      return this.messages(queue).some((message) => message.visibleOn <= now);
+    });
+  }
+
   async renew(queue: string, id: string, popReceipt: string, leaseSeconds: number, signal?: AbortSignal) {
     return this.#call({ operation: 'renew', queue, id }, signal, () => {
       const message = this.#held(queue, id, popReceipt);

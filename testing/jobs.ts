@@ -1,6 +1,7 @@
 /** Jobs, pods and configurations to test with: complete, plausible, and changed where a test says so. */
 import { ANNOTATION, LABEL, STATE } from '#/contract/identity.ts';
 import { iso } from '#/lib/clock.ts';
+import type { Caps } from '#/operator/admission/slots.ts';
 import { type Config, parseConfig, policyFor, type TaskPolicy } from '#/operator/config.ts';
 import type { TaskInHand } from '#/operator/jobs/manifest.ts';
 import {
@@ -34,6 +35,17 @@ export function testPolicy(config: Config, type: string): TaskPolicy {
   const policy = policyFor(config, type);
   if (policy === undefined) throw new Error(`no task type ${type}`);
   return policy;
+}
+
+/** One cap for all, and a task type by the Job's label. */
+export function testCaps(total: number): Caps {
+  return {
+    total,
+    ofClient: () => Number.POSITIVE_INFINITY,
+    ofType: () => Number.POSITIVE_INFINITY,
+    heldPerQueue: Number.POSITIVE_INFINITY,
+    typeOf: ({ labels }) => labels[LABEL.taskType],
+  };
 }
 
 /** A task of type echo. */

@@ -8,24 +8,22 @@ import { parseReport, RUNNER_ENV } from '#/contract/runner-abi.ts';
 import { webhookId } from '#/contract/webhook.ts';
 import { type ErrorKind, isKind, type ServiceError } from '#/lib/errors.ts';
 import { createLog, type Log } from '#/lib/log.ts';
-import { Slots } from '#/operator/admission/slots.ts';
+import type { Slots } from '#/operator/admission/slots.ts';
 import type { Checkpoint, CheckpointName } from '#/operator/checkpoint.ts';
 import type { Config, Source } from '#/operator/config.ts';
-import { type DeliverTools, deliver } from '#/operator/deliver.ts';
-import { Gate } from '#/operator/gate.ts';
+import { deliver } from '#/operator/deliver.ts';
 import type { JobRecord, PodRecord } from '#/operator/jobs/records.ts';
 import type { JobPatch, JobStore } from '#/operator/jobs/store.ts';
-import { JobsView } from '#/operator/jobs/view.ts';
-import { Leases } from '#/operator/leases.ts';
+import type { JobsView } from '#/operator/jobs/view.ts';
+import type { Leases } from '#/operator/leases.ts';
+import { LiveConfig } from '#/operator/live-config.ts';
 import type { ContainerEnd, RunPod } from '#/operator/local/kubelet.ts';
 import { createLocalStore, type LocalStore } from '#/operator/local/store.ts';
 import { createMetrics, type Metrics } from '#/operator/metrics.ts';
-import { receiveFrom } from '#/operator/receive.ts';
-import { type ReconcileTools, reconcile, writeReceipt } from '#/operator/reconcile.ts';
+import { Pipeline } from '#/operator/pipeline.ts';
+import { reconcile } from '#/operator/reconcile.ts';
 import type { OutgoingWebhook } from '#/operator/send-webhook.ts';
-import { OwedWebhooks } from '#/operator/settle/owed-webhooks.ts';
-import { TaskTypes } from '#/operator/task-types.ts';
-import { WorkQueue } from '#/operator/work-queue.ts';
+import type { TaskTypes } from '#/operator/task-types.ts';
 import type { QueueService } from '#/queue/service.ts';
 import { FakeQueues } from '#/testing/fake-queue.ts';
 import { testConfig } from '#/testing/jobs.ts';
@@ -99,7 +97,7 @@ export class World {
   /** Every effect on the outside, in order. */
   readonly effects: string[] = [];
   readonly queues = new FakeQueues(this.clock, this.effects);
-  readonly config: Config;
+  readonly liveConfig: LiveConfig;
   readonly store: LocalStore;
   /** What goes wrong with the calls of its operators. */
   readonly faults = new Injector(this.clock);
@@ -127,7 +125,7 @@ export class World {
 
   /** @param yaml the configuration, less what every configuration needs */
   constructor(yaml?: string) {
-    this.config = testConfig(yaml);
+    this.liveConfig = new LiveConfig(testConfig(yaml));
     this.store = createLocalStore({
       clock: this.clock,
       runPod: this.#runPod,
@@ -135,6 +133,11 @@ export class World {
       schedule: ({ metadata }) => (this.hasRoom ? undefined : planOf(metadata.annotations).unschedulable),
     });
     for (const { queue } of this.config.sources) this.queues.create(queue);
+  }
+
+  /** The configuration as it is now. */
+  get config(): Config {
+    return this.liveConfig.current;
   }
 
   /** Starts an operator, whose loops run while the clock is moved. */
@@ -250,22 +253,12 @@ export interface LifeOptions {
 const NEVER = new Promise<never>(() => undefined);
 const UNSTOPPED = new AbortController().signal;
 const FOR_EVER_MS = 2 ** 40;
-/** As operator.ts: what is being settled may go on for so long after the stop signal, and then the leases may take so long. */
-const FINISH_MS = 20_000;
-const PART_MS = 20_000;
-const PARTING_LEASE_S = 600;
 /** As deliver.ts. */
 const PUT_BACK_S = 300;
 
 export class Life {
-  readonly view: JobsView;
-  readonly slots: Slots;
-  readonly leases: Leases;
-  readonly types: TaskTypes;
+  readonly pipeline: Pipeline;
   readonly metrics: Metrics = createMetrics();
-  readonly tools: DeliverTools & ReconcileTools;
-  /** Has a Job looked at; nobody does while the loops do not run. */
-  wake: (jobName: string) => void = () => undefined;
   /** Asks it to stop, as SIGTERM does. */
   readonly stop = new AbortController();
   /** Deliveries that ended with an error. */
@@ -274,11 +267,10 @@ export class Life {
   readonly passed: CheckpointName[] = [];
   /** Its machine's clock. */
   readonly clock: SkewedClock;
+  /** Whether it may act. */
+  leads = true;
   #crashAt: LifeOptions['crashAt'];
-  #loops: readonly Promise<unknown>[] = [];
-  readonly #deliveries = new Set<Promise<unknown>>();
   readonly #world: World;
-  readonly #abort = new AbortController();
   #dead = false;
   #ended: Promise<unknown> = Promise.resolve();
 
@@ -288,15 +280,6 @@ export class Life {
     this.clock = clock;
     this.#world = world;
     this.#crashAt = crashAt;
-    const store = this.#mortalStore();
-    const queues = this.#mortalQueues();
-    this.view = new JobsView(clock);
-    this.slots = new Slots(this.view, config.file.limits.maxRunning);
-    this.leases = new Leases(queues, clock);
-    const { namespace, instance, installation, hash: configHash } = config;
-    const context = { namespace, instance, installation, configHash };
-    const onChecked = () => this.slots.freed.wake();
-    this.types = new TaskTypes({ config, context, store, clock, log, metrics: this.metrics, onChecked });
     const checkpoint: Checkpoint = async (name) => {
       this.passed.push(name);
       const times = this.passed.filter((one) => one === name).length;
@@ -304,24 +287,18 @@ export class Life {
       this.kill();
       await NEVER;
     };
-    this.tools = {
-      store,
-      queues,
+    this.pipeline = new Pipeline({
+      config: world.liveConfig,
+      store: this.#mortalStore(),
+      queues: this.#mortalQueues(),
       clock,
       log,
-      config,
-      context,
-      checkpoint,
-      view: this.view,
-      slots: this.slots,
-      leases: this.leases,
-      types: this.types,
       metrics: this.metrics,
-      account: config.storage.account,
-      poisonFormat: config.file.poison.format,
-      settings: config.file,
-      gate: new Gate(),
-      owedWebhooks: new OwedWebhooks((name) => this.wake(name)),
+      checkpoint,
+      isLeading: () => this.leads,
+      beat: () => undefined,
+      end: () => undefined,
+      onFailedDelivery: (error) => this.failures.push(error),
       readResult: async (url) => ({ kind: 'missing', detail: `${url} is not there` }),
       sendWebhook: async (webhook, signal) => {
         if (this.#dead) return NEVER;
@@ -334,7 +311,32 @@ export class Life {
         world.effects.push(`webhook ${result.kind}`);
         return this.#dead ? NEVER : result;
       },
-    };
+    });
+  }
+
+  get view(): JobsView {
+    return this.pipeline.view;
+  }
+
+  get slots(): Slots {
+    return this.pipeline.slots;
+  }
+
+  get leases(): Leases {
+    return this.pipeline.leases;
+  }
+
+  get types(): TaskTypes {
+    return this.pipeline.types;
+  }
+
+  get tools(): Pipeline['tools'] {
+    return this.pipeline.tools;
+  }
+
+  /** Slots that are free; 0 while that is unknown. */
+  get free(): number {
+    return this.slots.census()?.room.total ?? 0;
   }
 
   get dead(): boolean {
@@ -343,12 +345,7 @@ export class Life {
 
   /** Sees what there is, and what changes from now on. */
   observe(): void {
-    const { follow } = this.tools.store;
-    const following = follow((observation) => {
-      if (!this.#dead) this.view.observe(observation);
-      if (observation.kind === 'listed') this.slots.freed.wake();
-    }, this.#abort.signal);
-    this.#ended = Promise.all([this.#ended, following]);
+    this.#ended = Promise.all([this.#ended, this.pipeline.observe()]);
   }
 
   /** Dies when it passes this checkpoint next. */
@@ -356,72 +353,41 @@ export class Life {
     this.#crashAt = { checkpoint, time: this.passed.filter((one) => one === checkpoint).length + 1 };
   }
 
-  /** Runs all loops, put together as operator.ts does. */
-  run(): void {
-    const { config } = this.#world;
-    const { clock } = this;
-    const work = new WorkQueue(
-      clock,
-      (name, signal) => reconcile(this.tools, name, signal),
-      () => undefined,
-    );
-    this.wake = (name) => work.add(name);
-    this.view.onChange(this.wake);
-    this.observe();
-    const handOn = (source: Source, message: Parameters<typeof deliver>[2], slot: Parameters<typeof deliver>[3]) => {
-      const delivery = deliver(this.tools, source, message, slot, this.stop.signal)
-        .catch((error: unknown) => this.failures.push(error))
-        .finally(() => this.#deliveries.delete(delivery));
-      this.#deliveries.add(delivery);
-    };
-    const ready = () => this.types.checked;
-    const receive = { ...this.tools, settings: config.file, ready, handOn, beat: () => undefined };
-    this.#loops = [
-      ...config.sources.map((source) => receiveFrom(source, receive, this.stop.signal, this.#abort.signal)),
-      work.run(16, this.stop.signal, this.#abort.signal, () => undefined),
-      this.types.keepChecking(this.stop.signal),
-    ];
-    this.#ended = Promise.all([this.#ended, ...this.#loops]);
+  /** Has a Job looked at; nobody does while the loops do not run. */
+  wake(name: string): void {
+    this.pipeline.wake(name);
   }
 
-  /** SIGTERM: stops in order, as operator.ts does. Resolves when the process is gone. */
+  /** Runs all loops. */
+  run(): void {
+    this.#ended = Promise.all([this.#ended, this.pipeline.run(this.stop.signal)]);
+  }
+
+  /** SIGTERM: stops in order. Resolves when the process is gone. */
   async terminate(): Promise<void> {
-    const { clock, tools } = this;
     this.stop.abort();
-    void clock.sleep(FINISH_MS, this.#abort.signal).then(() => this.#abort.abort());
-    await Promise.allSettled(this.#loops);
-    await Promise.allSettled(this.#deliveries);
-    const signal = clock.deadline(PART_MS);
-    await Promise.allSettled(
-      tools.leases.held().map(async ([name, lease]) => {
-        const job = tools.view.job(name);
-        const isLongEnough = lease.state.until >= clock.now() + PARTING_LEASE_S * 1000;
-        if (job !== undefined && !job.settled && !isLongEnough && (await lease.renew(PARTING_LEASE_S, signal)))
-          await writeReceipt(tools, job, lease, signal);
-      }),
-    );
+    await this.#ended;
     this.kill();
   }
 
   /** Receives one message and delivers it; resolves when that has ended. */
   async deliverNext(source: Source = this.#source()): Promise<void> {
     const [message] = await this.tools.queues.receive(source.queue, 1, this.tools.config.file.lease.firstSeconds);
-    const [slot] = this.slots.take(1);
-    if (message === undefined || slot === undefined)
+    if (message === undefined || this.free === 0)
       throw new Error(`there is no ${message === undefined ? 'message' : 'slot'}`);
-    await deliver(this.tools, source, message, slot, this.stop.signal);
+    await deliver(this.tools, source, message, this.slots.take(source), this.stop.signal);
   }
 
   /** Looks at the only Job. */
   async reconcile(): Promise<number | undefined> {
-    return reconcile(this.tools, (await this.#world.theJob()).name, this.#abort.signal);
+    return reconcile(this.tools, (await this.#world.theJob()).name, UNSTOPPED);
   }
 
   /** SIGKILL: nothing that is under way ever ends, nothing more is done. */
   kill(): void {
     this.#dead = true;
     this.stop.abort();
-    this.#abort.abort();
+    this.pipeline.abort();
   }
 
   #source(): Source {
@@ -473,7 +439,8 @@ export class Life {
         call('remove', (signal) => queues.remove(queue, id, receipt, signal), signal),
       put: (queue, text, ttl, signal) => call('put', (signal) => queues.put(queue, text, ttl, signal), signal),
       exists: (queue, signal) => call('exists', (signal) => queues.exists(queue, signal), signal),
-      list: (signal) => queues.list(signal),
+      hasMessages: (queue, signal) => call('look', (signal) => queues.hasMessages(queue, signal), signal),
+      list: (signal) => call('list queues', (signal) => queues.list(signal), signal),
       ensureQueue: (queue, signal) => call('ensureQueue', (signal) => queues.ensureQueue(queue, signal), signal),
     });
   }

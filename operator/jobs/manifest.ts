@@ -15,6 +15,7 @@ import {
   MANAGED_BY,
   POD_ANNOTATION,
   STATE,
+  SUSPENDED_BY,
   TASK_CONTAINER,
 } from '../../contract/identity.ts';
 import type { FoundEncoding } from '../../contract/message.ts';
@@ -37,6 +38,8 @@ export interface TaskInHand {
   readonly taskData: string;
   readonly encoding: FoundEncoding;
   readonly webhookUrl: string | undefined;
+  /** Its type has no room: the Job is made suspended, and Slipway starts it later. */
+  readonly held?: boolean;
 }
 
 /** What all Jobs of an installation share. */
@@ -84,11 +87,13 @@ export function manifest(task: TaskInHand, policy: TaskPolicy, context: Manifest
         [ANNOTATION.security]: policy.security,
         [ANNOTATION.webhookMode]: webhookMode(policy),
         ...(task.webhookUrl === undefined ? {} : { [ANNOTATION.webhookUrl]: task.webhookUrl }),
+        ...(task.held === true ? { [ANNOTATION.suspendedBy]: SUSPENDED_BY } : {}),
       },
     },
     spec: {
       completions: 1,
       parallelism: 1,
+      ...(task.held === true ? { suspend: true } : {}),
       backoffLimit: policy.attempts - 1,
       activeDeadlineSeconds: jobDeadlineSeconds(policy),
       // No ttlSecondsAfterFinished: it is patched in when the task is settled, so that the record outlives every step of settling.

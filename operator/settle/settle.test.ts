@@ -276,7 +276,7 @@ describe('I8: a webhook that is owed', () => {
       detail: '503',
       removal: 'deleted',
     });
-    expect(at.life.slots.available()).toBe(20);
+    expect(at.life.free).toBe(20);
     expect(await at.life.reconcile()).toBe(5000);
     expect(at.world.queues.messages(QUEUE)).toEqual([]);
   });

@@ -8,7 +8,17 @@ import { toServiceError } from '#/queue/errors.ts';
 import type { DeliveryResult } from '#/webhook/delivery.ts';
 
 /** Calls to the queue service. `release` is a renewal for no time, or for the five minutes of a message that is put back. */
-export const QUEUE_STEPS = ['receive', 'renew', 'release', 'remove', 'put', 'exists', 'ensureQueue'] as const;
+export const QUEUE_STEPS = [
+  'receive',
+  'look',
+  'list queues',
+  'renew',
+  'release',
+  'remove',
+  'put',
+  'exists',
+  'ensureQueue',
+] as const;
 export type QueueStep = (typeof QUEUE_STEPS)[number];
 
 export const QUEUE_FAULTS = [
@@ -36,6 +46,7 @@ export const API_STEPS = [
   'get',
   'patch receipt',
   'patch adopted',
+  'patch start',
   'patch lease-lost',
   'patch trouble',
   'patch end',
@@ -149,6 +160,14 @@ const ofOneMessage = { ...anyQueueCall, '400 PopReceiptMismatch': 'tried', '404 
 
 export const QUEUE_TABLE: Table<QueueStep, QueueFault> = {
   receive: anyQueueCall,
+  look: { ...anyQueueCall, 'lost reply': HARMLESS_READ, 'late effect': HARMLESS_READ },
+  'list queues': {
+    ...anyQueueCall,
+    '404 QueueNotFound': 'not: the call names no queue',
+    '409 QueueBeingDeleted': 'not: the call names no queue',
+    'lost reply': HARMLESS_READ,
+    'late effect': HARMLESS_READ,
+  },
   renew: ofOneMessage,
   release: ofOneMessage,
   remove: ofOneMessage,
@@ -193,6 +212,7 @@ export const API_TABLE: Table<ApiStep, ApiFault> = {
   get: anyRead,
   'patch receipt': anyApiCall,
   'patch adopted': anyApiCall,
+  'patch start': anyApiCall,
   'patch lease-lost': anyApiCall,
   'patch trouble': anyApiCall,
   'patch end': anyApiCall,
@@ -278,6 +298,7 @@ export function cellName({ step, fault }: Cell): string {
 export function patchStep({ annotations = {}, activeDeadlineSeconds }: JobPatch): ApiStep {
   const writes = (key: string) => annotations[`slipway.dev/${key}`] !== undefined;
   if (writes('settled')) return 'patch close';
+  if (annotations['slipway.dev/suspended-by'] === null) return 'patch start';
   if (activeDeadlineSeconds !== undefined) return 'patch end';
   if (writes('outcome')) return 'patch outcome';
   if (writes('poisoned')) return 'patch poisoned';

@@ -5,6 +5,7 @@
 import { ANNOTATION, poisonQueueOf } from '#/contract/identity.ts';
 import { parseEnvelope } from '#/contract/poison.ts';
 import { webhookId, webhookIdBase } from '#/contract/webhook.ts';
+import { capsOf } from '#/operator/admission/caps.ts';
 import { takesSlot } from '#/operator/admission/slots.ts';
 import { recordedOutcome } from '#/operator/jobs/outcome.ts';
 import type { JobRecord } from '#/operator/jobs/records.ts';
@@ -221,6 +222,7 @@ export class Ledger {
     const entry = this.ofJob(job);
     if (entry === undefined) return;
     if (patch === undefined) this.#onCreate(entry);
+    else if (patch.suspend === false) this.#countRunning(this.#world.snapshot().jobs);
     if (job.ttlSeconds !== undefined && !job.settled)
       this.violations.push(`I4: the Job of ${entry.kind} has a time to live and is not settled`);
     if (patch?.annotations?.[ANNOTATION.settled] === undefined) return;
@@ -238,8 +240,21 @@ export class Ledger {
       );
   }
 
+  /** That no more run than may, in all and of each task type. */
+  #countRunning(jobs: readonly JobRecord[]): void {
+    const caps = capsOf(this.#world.config);
+    const running = jobs.filter(takesSlot);
+    const check = (what: string, count: number, cap: number) => {
+      const most = cap + this.allowance;
+      if (count > most) this.violations.push(`I6: ${count} Jobs ${what}are unfinished; at most ${most} may be`);
+    };
+    check('', running.length, caps.total);
+    for (const [type = '', ofType] of Map.groupBy(running, caps.typeOf))
+      check(`of type ${type} `, ofType.length, caps.ofType(type));
+  }
+
   #onCreate(entry: Entry): void {
-    const { clock, config } = this.#world;
+    const { clock } = this.#world;
     entry.jobs++;
     const wrong = (what: string) => this.violations.push(`I1: message ${entry.id.slice(-3)} (${entry.kind}) ${what}`);
     if (entry.settled.length > 0 && !entry.deletedByHand) wrong('became a Job again after it was settled');
@@ -248,9 +263,7 @@ export class Ledger {
     const { jobs } = this.#world.snapshot();
     const own = jobs.filter((job) => job.annotations[ANNOTATION.messageId] === entry.id);
     if (own.length > 1) wrong(`has ${own.length} Jobs`);
-    const unfinished = jobs.filter(takesSlot).length;
-    const most = config.file.limits.maxRunning + this.allowance;
-    if (unfinished > most) this.violations.push(`I6: ${unfinished} Jobs are unfinished; at most ${most} may be`);
+    this.#countRunning(jobs);
   }
 }
 

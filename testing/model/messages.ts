@@ -47,6 +47,7 @@ export const KINDS = [
   'has a registry that is down',
   'finds no node',
   'has no quota',
+  'is one of a type with a cap',
 ] as const;
 export type Kind = (typeof KINDS)[number];
 
@@ -90,5 +91,10 @@ export const SCRIPTS: Readonly<Record<Kind, Script>> = {
     stuck: { reason: 'ImagePullBackOff', message: 'dial tcp: i/o timeout' },
   }),
   'finds no node': run('failed', { unschedulable: '0/3 nodes are available: 3 Insufficient cpu.' }, true),
+  'is one of a type with a cap': {
+    fate: 'completed',
+    webhook: true,
+    message: (id) => ({ ...task(id, { runMs: 20_000 }, hook), task_type: 'rare' }),
+  },
   'has no quota': run('failed', { refused: 'exceeded quota: small, requested: pods=1' }, true),
 };

@@ -4,6 +4,7 @@
  */
 import { ANNOTATION } from '#/contract/identity.ts';
 import { ServiceError } from '#/lib/errors.ts';
+import { isHeld } from '#/operator/admission/slots.ts';
 import type { CheckpointName } from '#/operator/checkpoint.ts';
 import type { JobRecord } from '#/operator/jobs/records.ts';
 import type { QueueDialect } from '#/testing/fake-queue.ts';
@@ -15,12 +16,15 @@ import { type Kind, SCRIPTS } from './messages.ts';
 
 const QUEUE = 'acme-tasks';
 const POISON = 'acme-tasks-poison';
+/** Nobody puts anything into it; the operators find it. */
+const OTHER_QUEUE = 'globex-tasks';
 /** Small caps and short limits, so that much happens in little time; records that do not outlive the play. */
 const YAML = `
-limits: { maxRunning: 4 }
+limits: { maxRunning: 4, maxHeldPerQueue: 3 }
+discovery: {}
 ttl: { completedSeconds: 3600, failedSeconds: 7200 }
 defaults: { timeoutSeconds: 300, graceSeconds: 30, startTimeoutSeconds: 60, unschedulableTimeoutSeconds: 120 }
-taskTypes: { echo: {} }
+taskTypes: { echo: {}, rare: { maxRunning: 1 } }
 `;
 const DAY_S = 86_400;
 /** Less than any limit of a start above. */
@@ -70,6 +74,7 @@ export class Play implements AsyncDisposable {
   /** @param shared whether the operators are told of the other consumer (`lease.shared`) */
   constructor({ shared = false } = {}) {
     this.world = new World(`${YAML}${shared ? 'lease: { shared: true }\n' : ''}`);
+    this.world.queues.create(OTHER_QUEUE);
     this.ledger = new Ledger(this.world);
   }
 
@@ -185,7 +190,8 @@ export class Play implements AsyncDisposable {
     for (const life of this.#lives) life.kill();
     for (const job of this.#unfinished())
       if (ledger.ofJob(job)?.kind === 'has a registry that is down') await this.#cancel(job);
-    for (const job of this.#unfinished()) if (job.suspended) await this.#resume(job);
+    // Those that Slipway holds back it has to start itself.
+    for (const job of this.#unfinished()) if (job.suspended && !isHeld(job)) await this.#resume(job);
     const last = await world.start();
     this.#lives = [last];
     try {

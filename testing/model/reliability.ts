@@ -16,6 +16,8 @@ const END = '<!-- generated: end -->';
 /** What a call is for, and what the operator does when it fails. */
 const CALLS: Readonly<Record<Step, readonly [what: string, then: string]>> = {
   receive: ['take messages', 'asks again, slower each time, at most every 30 s'],
+  look: ['see whether there are messages', 'asks again, slower each time'],
+  'list queues': ['find the queues of the account', 'tries again; the queues that are known stay'],
   renew: [
     'keep a message hidden',
     'tries again with growing waits; "no such message" is a lost lease: the Job goes on and says so',
@@ -29,6 +31,7 @@ const CALLS: Readonly<Record<Step, readonly [what: string, then: string]>> = {
   dryRun: ['ask whether a type is accepted', 'receives nothing before it is answered; a refusal pauses the type'],
   get: ['read a Job with its message', 'tries again'],
   'patch receipt': ['note a renewed lease', 'writes it at the next look'],
+  'patch start': ['start a Job that was held back', 'tries again, and keeps its slot'],
   'patch adopted': ['note a redelivery', 'keeps the message and tries again'],
   'patch lease-lost': ['note that the lease is lost', 'writes it at the next look'],
   'patch trouble': ['note why a pod does not start', 'writes it at the next look'],
@@ -50,6 +53,7 @@ const CALLS: Readonly<Record<Step, readonly [what: string, then: string]>> = {
 const CRASH_POINTS: Readonly<Record<CheckpointName, string>> = {
   received: 'a message was received',
   created: 'its Job was made',
+  started: 'a Job that was held back was started',
   adopted: 'a redelivered message was given to its Job',
   'receipt-patched': 'a renewed lease was noted',
   ended: 'the Job was ended',

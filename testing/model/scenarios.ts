@@ -5,6 +5,7 @@ import type { Command } from './play.ts';
 
 const send = (...kinds: Extract<Command, { do: 'send' }>['kind'][]): readonly Command[] =>
   kinds.map((kind) => ({ do: 'send', kind }));
+const times = <K extends string>(count: number, kind: K): K[] => Array<K>(count).fill(kind);
 const pass = (seconds: number): Command => ({ do: 'pass', seconds });
 const start: Command = { do: 'start operator' };
 
@@ -20,10 +21,15 @@ const takenAway: readonly Command[] = [
   start,
 ];
 const thenFound: readonly Command[] = [...takenAway, pass(60)];
+/** The second is held back until the first one has ended. */
+const oneByOne: readonly Command[] = [...send(...times(2, 'is one of a type with a cap')), start, pass(90)];
 const fails: readonly Command[] = [...send('fails for good', 'is malformed'), start, pass(60)];
 
 export const SCENARIOS: Readonly<Record<Step, readonly Command[]>> = {
   receive: [...send('succeeds'), start, pass(30)],
+  // With every slot taken, the other queue is only looked into.
+  look: [...send(...times(4, 'outlasts its lease')), start, pass(60)],
+  'list queues': [start, ...send('succeeds'), pass(60)],
   renew: [...send('outlasts its lease'), start, pass(120)],
   release: [...send('outlasts its lease'), start, pass(5), { do: 'delete Job', which: -1 }, pass(60)],
   remove: [...send('succeeds', 'fails for good', 'is garbage'), start, pass(60)],
@@ -35,6 +41,7 @@ export const SCENARIOS: Readonly<Record<Step, readonly Command[]>> = {
   get: [...send('fails for good', 'reports it owed'), start, pass(60)],
   'patch receipt': [...send('outlasts its lease'), start, pass(120)],
   'patch adopted': thenFound,
+  'patch start': oneByOne,
   'patch lease-lost': thenFound,
   'patch trouble': [...send('has an image that is not there'), start, pass(100)],
   'patch end': [...send('has an image name that is none'), start, pass(60)],
@@ -68,6 +75,7 @@ const dieAt = (checkpoint: CheckpointName, sent: readonly Command[], seconds: nu
 export const CRASHES: Readonly<Record<CheckpointName, readonly Command[]>> = {
   received: dieAt('received', send('succeeds'), 30),
   created: dieAt('created', send('succeeds'), 30),
+  started: dieAt('started', send(...times(2, 'is one of a type with a cap')), 90),
   adopted: [...takenAway, { do: 'kill operator after', checkpoint: 'adopted', which: 0 }, pass(60)],
   'receipt-patched': dieAt('receipt-patched', send('outlasts its lease'), 120),
   ended: dieAt('ended', send('has an image name that is none'), 60),

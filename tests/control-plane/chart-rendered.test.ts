@@ -54,7 +54,10 @@ describe('refused in a sentence', () => {
       'storage.existingSecret=',
       'storage.existingSecret is not set: the operator cannot reach a queue. Create a Secret with the key connection-string in the namespace default',
     ],
-    ['config.queues=[]', 'config.queues is empty: there is nothing to do. Name at least one queue'],
+    [
+      'config.queues=[]',
+      'config.queues is empty and config.discovery is not set: there is nothing to do. Name at least one queue',
+    ],
     [
       'config.runner.image=',
       'config.runner.image is not set: there is no public image of the runner. Build Dockerfile.runner',

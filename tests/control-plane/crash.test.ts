@@ -27,6 +27,7 @@ const ENDINGS = {
   fail: { as: 'failed' },
   'succeed-late': { as: 'completed-owed', afterMs: 12_000 },
   'fail-late': { as: 'failed', afterMs: 12_000 },
+  'succeed-one-by-one': { as: 'completed-owed' },
   'fail-at-once': { as: 'root-refused' },
   'fail-to-start': { as: 'image-missing' },
 } as const satisfies Record<string, Ending>;
@@ -36,6 +37,7 @@ type Kind = keyof typeof ENDINGS | 'malformed';
 const CASES: Readonly<Record<CheckpointName, readonly Kind[]>> = {
   received: ['succeed', 'fail', 'malformed'],
   created: ['succeed', 'fail'],
+  started: ['succeed-one-by-one'],
   adopted: ['succeed-late', 'fail-late'],
   'receipt-patched': ['succeed-late', 'fail-late'],
   ended: ['fail-at-once'],
@@ -76,7 +78,9 @@ describe.skipIf(theirs)(
     for (const [step, kinds] of Object.entries(CASES) as [CheckpointName, readonly Kind[]][]) {
       test.concurrent.each(kinds)(`at the step "${step}", a message of type %s`, async (kind) => {
         await using installation = await install(`${step}-${kind}`);
-        await installation.put(kind);
+        // The second of two is held back until the first one has ended.
+        const sent = step === 'started' ? [kind, kind] : [kind];
+        for (const one of sent) await installation.put(one);
         if (step === 'adopted') {
           await installation.killAt('created');
           await giveBack(installation);
@@ -87,11 +91,11 @@ describe.skipIf(theirs)(
         if (stillThere && kind.startsWith('fail')) await giveBack(installation);
         const before = installation.jobs();
         const operator = await installation.start();
-        await installation.ended([kind]);
+        await installation.ended(sent);
         // The Job is settled once: one that was settled when the operator was killed is not touched again.
         if (step === 'settled') expect(installation.jobs()).toEqual(before);
         expect(await operator.stop()).toBe(0);
-        await installation.expectEnd([kind]);
+        await installation.expectEnd(sent);
       });
     }
 
@@ -151,7 +155,9 @@ async function install(name: string): Promise<Installation> {
           lease: { firstSeconds: 5, renewSeconds: 10 },
           runner: { image: 'example.test/runner:1' },
           defaults: { attempts: 1, startTimeoutSeconds: 10 },
-          taskTypes: Object.fromEntries(Object.keys(ENDINGS).map((type) => [type, {}])),
+          taskTypes: Object.fromEntries(
+            Object.keys(ENDINGS).map((type) => [type, type === 'succeed-one-by-one' ? { maxRunning: 1 } : {}]),
+          ),
           webhook: { allow: ['127.0.0.1'] },
         },
       }),

@@ -14,8 +14,8 @@ What the schema cannot say, or not in a sentence: all problems at once, each wit
 {{- if not .Values.storage.existingSecret -}}
 {{- $problems = append $problems (printf "storage.existingSecret is not set: the operator cannot reach a queue. Create a Secret with the key %s in the namespace %s and set storage.existingSecret to its name" (include "slipway.storageKey" .) .Release.Namespace) -}}
 {{- end -}}
-{{- if not .Values.config.queues -}}
-{{- $problems = append $problems "config.queues is empty: there is nothing to do. Name at least one queue: --set config.queues[0].name=acme-tasks" -}}
+{{- if and (not .Values.config.queues) (not (hasKey .Values.config "discovery")) -}}
+{{- $problems = append $problems "config.queues is empty and config.discovery is not set: there is nothing to do. Name at least one queue: --set config.queues[0].name=acme-tasks, or take all of the account: --set config.discovery.include={*-tasks}" -}}
 {{- end -}}
 {{- if not (.Values.config.runner).image -}}
 {{- $problems = append $problems "config.runner.image is not set: there is no public image of the runner. Build Dockerfile.runner, push it to your registry and set config.runner.image to its reference, such as registry.example.com/slipway-runner:1.0.0" -}}
