@@ -4,6 +4,7 @@ import { createLog } from '../lib/log.ts';
 import type { ApiRequest, KubernetesApi } from '../operator/jobs/api.ts';
 import { createKubernetesStore } from '../operator/jobs/kubernetes.ts';
 import type { JobStore } from '../operator/jobs/store.ts';
+import { createLeaseStore, type LeaseStore, type LeaseTerms } from '../operator/lease-object.ts';
 import { PERMISSIONS, roleRules } from './permissions.ts';
 
 /** Every method of the store, so that a new one cannot be forgotten here. */
@@ -19,6 +20,17 @@ const CALLS: { readonly [method in keyof JobStore]: (store: JobStore) => Promise
   follow: (store) => store.follow(() => undefined, AbortSignal.timeout(50)),
 };
 
+const TERMS: LeaseTerms = { holder: 'h', durationSeconds: 1, acquiredAt: 0, renewedAt: 0, transitions: 0 };
+const LEASE = { ...TERMS, metadata: { resourceVersion: '1', uid: 'u' } };
+const signal = new AbortController().signal;
+
+/** The same for the store of Leases. */
+const LEASE_CALLS: { readonly [method in keyof LeaseStore]: (store: LeaseStore) => Promise<unknown> } = {
+  read: (store) => store.read('l', signal),
+  create: (store) => store.create('l', TERMS, signal),
+  replace: (store) => store.replace('l', LEASE, TERMS, signal),
+};
+
 /** The right that a request needs, as the API server's authorizer derives it. */
 function rightFor({ method, path, query }: ApiRequest): string {
   const match =
@@ -28,7 +40,7 @@ function rightFor({ method, path, query }: ApiRequest): string {
   expect(match, path).not.toBeNull();
   const { group = '', resource = '', name, sub = '' } = match?.groups ?? {};
   const read = query?.['watch'] === 'true' ? 'watch' : name === undefined ? 'list' : 'get';
-  const verb = { GET: read, POST: 'create', PATCH: 'patch', DELETE: 'delete' }[method];
+  const verb = { GET: read, POST: 'create', PUT: 'update', PATCH: 'patch', DELETE: 'delete' }[method];
   return `${verb} ${resource}${sub}.${group}`;
 }
 
@@ -48,6 +60,8 @@ test('the Role grants what the operator asks the API server for, and nothing mor
   const log = createLog('silent', {});
   const store = createKubernetesStore(api, { namespace: 'ns', installation: 'i', clock: systemClock, log });
   await Promise.all(Object.values(CALLS).map((call) => call(store)));
+  const leases = createLeaseStore(api, 'ns');
+  await Promise.all(Object.values(LEASE_CALLS).map((call) => call(leases)));
 
   const granted = PERMISSIONS.flatMap(({ group, resource, verbs }) =>
     verbs.map((verb) => `${verb} ${resource}.${group}`),

@@ -35,6 +35,12 @@ export const PERMISSIONS: readonly Permission[] = [
     verbs: ['create', 'list'],
     why: 'What kubectl describe job shows; why Kubernetes makes no pod is said there alone.',
   },
+  {
+    group: 'coordination.k8s.io',
+    resource: 'leases',
+    verbs: ['create', 'get', 'update'],
+    why: 'The Lease by which replicas agree on the one that works.',
+  },
 ];
 
 /** The permissions as the rules of a Role, in YAML. */

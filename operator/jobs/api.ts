@@ -16,7 +16,7 @@ import { type ErrorKind, kindOfStatus, messageOf, ServiceError } from '../../lib
 
 /** A request. `path` starts with `/api`. */
 export interface ApiRequest {
-  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number>>;
   readonly body?: unknown;
