@@ -484,6 +484,29 @@ describe('a release', () => {
     }
   });
 
+  test('I6: wins over a confirmation that arrives together with it', async () => {
+    const time = new VirtualClock();
+    const patient = new FakeLeases().client({
+      before: () => undefined,
+      after: (operation) => (operation === 'create' ? time.sleep(1000, signal) : undefined),
+    });
+    // As when the answer has come in the same moment, before the signal could take it back.
+    const create: LeaseStore['create'] = (name, its) => patient.create(name, its, signal);
+    const log = createLog('silent', {});
+    const changes: boolean[] = [];
+    const onChange = (isLeading: boolean) => void changes.push(isLeading);
+    const leases = { ...patient, create };
+    const a = new LeaderElection({ leases, name: NAME, identity: 'a', clock: time, log, onChange });
+    const running = a.run(signal);
+    await time.advance(500);
+    const releasing = a.release(signal);
+    await time.advance(1000);
+    await Promise.all([running, releasing]);
+    expect(changes).toEqual([]);
+    expect(a.isLeading).toBe(false);
+    expect(time.sleepers).toBe(0);
+  });
+
   test('is tried again after a conflict and without an answer', async () => {
     const { time, leases, started } = setUp();
     const a = started('a');

@@ -173,14 +173,14 @@ export class LeaderElection {
     this.#tell();
     this.#lapse.abort();
     this.#lapse = new AbortController();
-    void this.#noticeLapse(this.#lapse.signal);
+    void this.#noticeLapse(until, this.#lapse.signal);
   }
 
   /** Notices the end of a leadership that nothing renews, without any call being answered. */
-  async #noticeLapse(renewed: AbortSignal): Promise<void> {
+  async #noticeLapse(until: number, renewed: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     // Timers ring up to a millisecond early.
-    while (this.isLeading && !renewed.aborted) await clock.sleep(this.#leadsUntil - clock.monotonic(), renewed);
+    while (clock.monotonic() < until && !renewed.aborted) await clock.sleep(until - clock.monotonic(), renewed);
     this.#tell('its renewals were not confirmed');
   }
 
