@@ -1,17 +1,20 @@
 /**
- * Whether a candidate may write the Lease. Decided by its own monotonic clock and by whether the object changes: moments that stand on the
- * object come from other machines, whose clocks may be off by any amount.
+ * Whether a candidate may write the Lease. Decided by its own monotonic clock and by whether the object changes:
+ * moments that stand on the object come from other machines, whose clocks may be off by any amount.
  */
 import type { LeaseObject, LeaseTerms } from './lease-object.ts';
 
 /** Seconds for which nobody else takes a Lease that stays as it is. */
-export const LEASE_SECONDS = 15;
+const LEASE_SECONDS = 15;
 
 /** What a candidate has seen of the Lease last. */
 export interface Sighting {
   /** Undefined when there is none. */
   readonly lease: LeaseObject | undefined;
-  /** When it was first seen like this: monotonic milliseconds, of the answer's arrival, since it may have changed until then. */
+  /**
+   * When it was first seen like this: monotonic milliseconds, of the answer's arrival, since it may have changed until
+   * then.
+   */
   readonly since: number;
   /** There was one before: somebody deleted it, and its holder may not know yet. */
   readonly vanished: boolean;

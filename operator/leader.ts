@@ -1,12 +1,15 @@
 /**
  * Which of several replicas works: the one that holds a Lease (docs/decisions/0027-leader-election.md).
  *
- * - A leader renews every 2 s, and calls itself one for 10 s from the moment before it sent the last write that was confirmed.
- * - Another candidate takes the Lease when it has seen it unchanged for 15 s: at least 5 s after the leader has stopped.
+ * - A leader renews every 2 s, and calls itself one for 10 s from the moment before it sent the last write that was
+ *   confirmed.
+ * - Another candidate takes the Lease when it has seen it unchanged for 15 s: at least 5 s after the leader has
+ *   stopped.
  * - Every write is bound to the version that was read, so that of two one is refused.
  *
- * Each counts by its own monotonic clock. Where that clock stops while the machine sleeps (Linux: a suspended laptop or virtual machine),
- * a leader that wakes up counts on the rest of its 10 s, although another has taken over: they overlap for at most so long.
+ * Each counts by its own monotonic clock. Where that clock stops while the machine sleeps (Linux: a suspended laptop or
+ * virtual machine), a leader that wakes up counts on the rest of its 10 s, although another has taken over: they
+ * overlap for at most so long.
  */
 import type { Clock } from '../lib/clock.ts';
 import { isKind } from '../lib/errors.ts';
@@ -16,7 +19,9 @@ import type { LeaseObject, LeaseStore } from './lease-object.ts';
 
 /** How long a confirmed write makes a leader. */
 const RENEW_DEADLINE_MS = 10_000;
-/** From the start of one try to the start of the next, and up to a fifth more, so that candidates do not stay in step. */
+/**
+ * From the start of one try to the start of the next, and up to a fifth more, so that candidates do not stay in step.
+ */
 const RETRY_MS = 2000;
 /** One call. Half of the renew deadline, so that a leader survives a call without an answer. */
 const CALL_DEADLINE_MS = 5000;
@@ -32,8 +37,8 @@ export interface LeaderElectionOptions {
   /** The Lease's name. */
   readonly name: string;
   /**
-   * Of this candidate, and of nobody else who may live at the same time: a pod's name will do. One who is restarted under the same identity
-   * goes on at once.
+   * Of this candidate, and of nobody else who may live at the same time: a pod's name will do. One who is restarted
+   * under the same identity goes on at once.
    */
   readonly identity: string;
   readonly clock: Clock;
@@ -46,7 +51,10 @@ export class LeaderElection {
   readonly #options: LeaderElectionOptions;
   readonly #released = new AbortController();
   #sighting: Sighting | undefined;
-  /** Whether the last sighting is the answer to our own write, after which there was no other: then nothing has to be read. */
+  /**
+   * Whether the last sighting is the answer to our own write, after which there was no other: then nothing has to be
+   * read.
+   */
   #isWritten = false;
   /** Monotonic milliseconds. */
   #leadsUntil = Number.NEGATIVE_INFINITY;
@@ -69,7 +77,10 @@ export class LeaderElection {
     return this.#sighting?.lease?.holder || undefined;
   }
 
-  /** Acquires and renews until `stopping` aborts. Whoever runs no longer does not lead; the Lease stays until `release`. Never throws. */
+  /**
+   * Acquires and renews until `stopping` aborts. Whoever runs no longer does not lead; the Lease stays until
+   * `release`. Never throws.
+   */
   async run(stopping: AbortSignal): Promise<void> {
     const { clock, log, identity } = this.#options;
     const signal = AbortSignal.any([stopping, this.#released.signal]);
@@ -88,7 +99,7 @@ export class LeaderElection {
           );
       }
       const pause = RETRY_MS * (1 + clock.random() / 5) - (clock.monotonic() - started);
-      await clock.sleep(Math.min(wait, pause), signal);
+      await clock.sleep(Math.max(0, Math.min(wait, pause)), signal);
     }
     this.#stepDown('it stops');
   }

@@ -4,7 +4,10 @@ import { fromIso, iso } from '../lib/clock.ts';
 import { isKind } from '../lib/errors.ts';
 import type { KubernetesApi } from './jobs/api.ts';
 
-/** What a Lease says. Moments are milliseconds since the epoch, by the clock of whoever wrote them: nothing may be decided by them. */
+/**
+ * What a Lease says. Moments are milliseconds since the epoch, by the clock of whoever wrote them: nothing may be
+ * decided by them.
+ */
 export interface LeaseTerms {
   /** '' for nobody. */
   readonly holder: string;
@@ -22,9 +25,9 @@ export interface LeaseObject extends LeaseTerms {
 }
 
 /**
- * The Leases of one namespace. Every method ends with its signal, and throws a `ServiceError`: `conflict` (exists, or is another version
- * than was read), `not-found`, `forbidden`, `throttled`, `unavailable`, `unknown`. After `unavailable` and `unknown` a write may have been
- * carried out, or may yet be.
+ * The Leases of one namespace. Every method ends with its signal, and throws a `ServiceError`: `conflict` (exists, or
+ * is another version than was read), `not-found`, `forbidden`, `throttled`, `unavailable`, `unknown`. After
+ * `unavailable` and `unknown` a write may have been carried out, or may yet be.
  */
 export interface LeaseStore {
   /** Reads it from the server, not from a cache; undefined when it is not there. */
