@@ -17,6 +17,7 @@ const CALLS: { readonly [method in keyof JobStore]: (store: JobStore) => Promise
   evictPod: (store) => store.evictPod({ name: 'p', uid: 'u' }),
   podRefusal: (store) => store.podRefusal({ name: 'a', uid: 'u' }),
   notify: (store) => store.notify({ reason: 'R', message: 'm', type: 'Normal', about: { kind: 'Job', name: 'a' } }),
+  isTerminating: (store) => store.isTerminating(),
   follow: (store) => store.follow(() => undefined, AbortSignal.timeout(50)),
 };
 
@@ -33,6 +34,7 @@ const LEASE_CALLS: { readonly [method in keyof LeaseStore]: (store: LeaseStore) 
 
 /** The right that a request needs, as the API server's authorizer derives it. */
 function rightFor({ method, path, query }: ApiRequest): string {
+  if (method === 'GET' && path === '/api/v1/namespaces/ns') return 'get namespaces. (ns)';
   const match =
     /^\/(?:api|apis\/(?<group>[^/]+))\/[^/]+\/namespaces\/ns\/(?<resource>[^/]+)(?<name>\/[^/]+)?(?<sub>\/[^/]+)?$/.exec(
       path,
@@ -63,8 +65,8 @@ test('the Role grants what the operator asks the API server for, and nothing mor
   const leases = createLeaseStore(api, 'ns');
   await Promise.all(Object.values(LEASE_CALLS).map((call) => call(leases)));
 
-  const granted = PERMISSIONS.flatMap(({ group, resource, verbs }) =>
-    verbs.map((verb) => `${verb} ${resource}.${group}`),
+  const granted = PERMISSIONS.flatMap(({ group, resource, verbs, ownNamespaceOnly }) =>
+    verbs.map((verb) => `${verb} ${resource}.${group}${ownNamespaceOnly ? ' (ns)' : ''}`),
   );
   expect([...used].sort()).toEqual(granted.sort());
 });
@@ -73,4 +75,9 @@ test('a rule is YAML with its reason', () => {
   expect(roleRules([{ group: 'batch', resource: 'jobs', verbs: ['get', 'list'], why: 'To see.' }])).toBe(
     '# To see.\n- apiGroups: ["batch"]\n  resources: [jobs]\n  verbs: [get, list]',
   );
+});
+
+test('a rule can be about the release namespace alone', () => {
+  const rule = { group: '', resource: 'namespaces', verbs: ['get'], ownNamespaceOnly: true, why: 'To see.' } as const;
+  expect(roleRules([rule])).toContain('\n  resourceNames: ["{{ .Release.Namespace }}"]\n  verbs: [get]');
 });

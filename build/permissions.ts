@@ -5,6 +5,8 @@ export interface Permission {
   readonly group: string;
   readonly resource: string;
   readonly verbs: readonly string[];
+  /** Only on the object that bears the release namespace's name. */
+  readonly ownNamespaceOnly?: true;
   /** What for, as it stands in the Role. */
   readonly why: string;
 }
@@ -41,15 +43,26 @@ export const PERMISSIONS: readonly Permission[] = [
     verbs: ['create', 'get', 'update'],
     why: 'The Lease by which replicas agree on the one that works.',
   },
+  {
+    group: '',
+    resource: 'namespaces',
+    verbs: ['get'],
+    ownNamespaceOnly: true,
+    why: 'Whether it is being deleted: a Job that goes with its namespace is not cancelled.',
+  },
 ];
 
-/** The permissions as the rules of a Role, in YAML. */
+/** The permissions as the rules of a Role: YAML of a chart's template. */
 export function roleRules(permissions: readonly Permission[]): string {
   return permissions
-    .map(({ group, resource, verbs, why }) =>
-      [`# ${why}`, `- apiGroups: ["${group}"]`, `  resources: [${resource}]`, `  verbs: [${verbs.join(', ')}]`].join(
-        '\n',
-      ),
+    .map(({ group, resource, verbs, why, ownNamespaceOnly }) =>
+      [
+        `# ${why}`,
+        `- apiGroups: ["${group}"]`,
+        `  resources: [${resource}]`,
+        ...(ownNamespaceOnly ? ['  resourceNames: ["{{ .Release.Namespace }}"]'] : []),
+        `  verbs: [${verbs.join(', ')}]`,
+      ].join('\n'),
     )
     .join('\n');
 }

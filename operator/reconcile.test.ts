@@ -4,7 +4,6 @@ import { type ErrorKind, ServiceError } from '../lib/errors.ts';
 import { task, World } from '../testing/rig.ts';
 import { settled } from '../testing/virtual-clock.ts';
 import { recordedOutcome } from './jobs/outcome.ts';
-import { reconcile } from './reconcile.ts';
 
 const QUEUE = 'acme-tasks';
 const HOUR = 3_600_000;
@@ -187,35 +186,13 @@ describe('a lease that is lost', () => {
   });
 });
 
-describe('a Job that is deleted before it is settled', () => {
-  test('I7: gives its message back at once', async () => {
-    await using at = await setUp();
-    at.world.store.remove(at.name);
-    await settled();
-    await reconcile(at.life.tools, at.name, new AbortController().signal);
-    expect(at.world.effects).toEqual([`release ${QUEUE} ${at.id}`]);
-    expect(at.life.leases.bound(at.name)).toBeUndefined();
-  });
-
-  test('I5: keeps it while nobody knows what is there', async () => {
-    await using at = await setUp();
-    at.world.store.remove(at.name);
-    await settled();
-    at.life.view.observe({ kind: 'unknown', error: new Error('lost') });
-    await reconcile(at.life.tools, at.name, new AbortController().signal);
-    expect(at.world.effects).toEqual([]);
-    expect(at.life.leases.bound(at.name)?.condition).toBe('held');
-  });
-
-  test('a settled Job that has gone is forgotten, and nothing more', async () => {
-    await using at = await setUp({ runMs: 1000 });
-    await at.world.clock.advance(1000);
-    await at.life.reconcile();
-    await at.life.reconcile();
-    at.world.newEffects();
-    expect(at.life.leases.bound(at.name)).toBeUndefined();
-    expect(at.life.leases.held()).toEqual([]);
-  });
+test('a settled Job is forgotten', async () => {
+  await using at = await setUp({ runMs: 1000 });
+  await at.world.clock.advance(1000);
+  await at.life.reconcile();
+  await at.life.reconcile();
+  expect(at.life.leases.bound(at.name)).toBeUndefined();
+  expect(at.life.leases.held()).toEqual([]);
 });
 
 test('I6: a Job that has ended frees its slot before it is settled', async () => {

@@ -4,7 +4,9 @@ import { iso } from '../lib/clock.ts';
 import type { Lease } from '../queue/lease.ts';
 import type { Slots } from './admission/slots.ts';
 import { takesSlot } from './admission/slots.ts';
+import type { Config } from './config.ts';
 import type { FileConfig } from './config-schema.ts';
+import { seeToDeleted } from './deleted-job.ts';
 import { endJob, inquire, note, removePod } from './intervene.ts';
 import type { JobRecord } from './jobs/records.ts';
 import { type Leases, leaseSeconds } from './leases.ts';
@@ -17,6 +19,7 @@ const AFTER_REMOVAL_MS = 5000;
 
 /** What looking at a Job works with. */
 export interface ReconcileTools extends SettleTools {
+  readonly config: Pick<Config, 'podName'>;
   readonly leases: Leases;
   readonly slots: Slots;
   readonly owedWebhooks: OwedWebhooks;
@@ -28,7 +31,7 @@ export async function reconcile(tools: ReconcileTools, name: string, signal: Abo
   const { view, leases, clock } = tools;
   const job = view.job(name);
   tools.owedWebhooks.observe(name, job);
-  if (job === undefined) return forget(tools, name, signal);
+  if (job === undefined || view.tombstone(name) !== undefined) return seeToDeleted(tools, name, signal);
   if (!takesSlot(job)) tools.slots.freed.wake();
   if (job.settled) {
     leases.forget(name);
@@ -127,19 +130,4 @@ export async function writeReceipt(
   if (written.annotations[ANNOTATION.popReceipt] === lease.state.popReceipt) lease.written();
   tools.view.learn(written);
   await tools.checkpoint('receipt-patched', job.name);
-}
-
-/** A Job that is gone. If it was not settled, its message goes back to the queue, unless nobody knows what is there. */
-async function forget(tools: ReconcileTools, name: string, signal: AbortSignal): Promise<undefined> {
-  const lease = tools.leases.bound(name);
-  tools.slots.freed.wake();
-  if (lease === undefined || tools.view.state.kind === 'unknown') return undefined;
-  tools.leases.forget(name);
-  if (lease.condition !== 'held') return undefined;
-  tools.log.warn(
-    { job: name, queue: lease.queue },
-    'the Job was deleted before it was settled: its message is released and will run again',
-  );
-  await lease.release(0, signal);
-  return undefined;
 }

@@ -500,6 +500,8 @@ export class Life {
           ),
         podRefusal: (job, signal) =>
           call('podRefusal', 'podRefusal', job.name, (signal) => store.podRefusal(job, signal), signal),
+        isTerminating: (signal) =>
+          call('isTerminating', 'isTerminating', '', (signal) => store.isTerminating(signal), signal),
         notify: (notice) =>
           call('notify', 'notify', notice.about.name, () => store.notify(notice), undefined).catch(() => undefined),
       }),

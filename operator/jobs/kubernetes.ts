@@ -55,6 +55,7 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
   const jobs = `/apis/batch/v1/namespaces/${namespace}/jobs`;
   const pods = `/api/v1/namespaces/${namespace}/pods`;
   const events = `/api/v1/namespaces/${namespace}/events`;
+  const own = `/api/v1/namespaces/${namespace}`;
   const selector = `${LABEL.managedBy}=${MANAGED_BY},${LABEL.installation}=${installation}`;
 
   /** Lists in pages, each trimmed before the next is asked for: whole objects carry up to 64 KiB of TASK_DATA. */
@@ -121,7 +122,10 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
     const ofJobs: Followed<RawJob> = {
       path: jobs,
       changed: (raw) => observe({ kind: 'job', job: jobRecord(raw) }),
-      gone: (raw) => observe({ kind: 'job-gone', job: jobRecord(raw) }),
+      gone: (raw) => {
+        const { record, taskData } = fullJob(raw);
+        observe({ kind: 'job-gone', job: record, taskData });
+      },
     };
     const ofPods: Followed<RawPod> = {
       path: pods,
@@ -205,6 +209,10 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
         signal,
       })) as Page<RawEvent>;
       return items.toSorted((a, b) => lastSeen(a) - lastSeen(b)).at(-1)?.message;
+    },
+    isTerminating: async (signal) => {
+      const { metadata } = (await api.request({ method: 'GET', path: own, signal })) as RawJob;
+      return metadata?.deletionTimestamp !== undefined;
     },
     notify: async (notice) => {
       try {

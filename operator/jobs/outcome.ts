@@ -5,7 +5,7 @@ import { ANNOTATION } from '../../contract/identity.ts';
 import { EXIT, parseReport, type RunnerReport } from '../../contract/runner-abi.ts';
 import { iso } from '../../lib/clock.ts';
 import { tryParseJson } from '../../lib/json.ts';
-import { isBeingEnded, noteOn, usedAttempts } from './notes.ts';
+import { cancellation, isBeingEnded, noteOn, usedAttempts } from './notes.ts';
 import type { JobEnd, JobRecord, PodRecord, TaskContainer } from './records.ts';
 import { waitingTrouble } from './start-trouble.ts';
 
@@ -48,15 +48,44 @@ export function recordedOutcome(job: JobRecord): Outcome | undefined {
   return parsed.success ? parsed.data : undefined;
 }
 
+/**
+ * The outcome of a task whose Job was deleted, and whose pods have ended or are gone: that of the Job where it had finished, or of its pod
+ * where that succeeded all the same; else it was cancelled.
+ *
+ * @param pods as they were last seen
+ * @param deletedAt milliseconds since the epoch
+ */
+export function outcomeOfDeleted(job: JobRecord, pods: readonly PodRecord[], deletedAt: number): Outcome {
+  const done = pods.find(({ phase }) => phase === 'Succeeded');
+  const finishedAt = done?.task?.kind === 'terminated' ? done.task.finishedAt : undefined;
+  const end =
+    job.end ??
+    (done === undefined ? undefined : { kind: 'complete', at: finishedAt ?? deletedAt, reason: '', message: '' });
+  if (end !== undefined) return outcomeOf(job, end, pods);
+  const diagnosis = cancellation(job) ?? diagnose('Cancelled', 'the task was cancelled: its Job was deleted');
+  return outcomeAs(job, 'cancelled', diagnosis, deletedAt, pods);
+}
+
 function judge(job: JobRecord, end: JobEnd, pods: readonly PodRecord[]): Outcome {
   const last = pods.at(-1);
-  const ended = pods.flatMap((pod) => (pod.task?.kind === 'terminated' ? [pod.task] : []));
   const final = last?.task?.kind === 'terminated' ? last.task : undefined;
   const report = final === undefined ? undefined : parseReport(final.message);
   const diagnosis =
     end.kind === 'complete' ? diagnose('Completed', 'the task completed') : failure(job, end, last, final, report);
   const status = end.kind === 'complete' ? 'completed' : diagnosis.category === 'Cancelled' ? 'cancelled' : 'failed';
+  return outcomeAs(job, status, diagnosis, end.at, pods, report);
+}
+
+function outcomeAs(
+  job: JobRecord,
+  status: Outcome['status'],
+  diagnosis: Diagnosis,
+  endedAt: number,
+  pods: readonly PodRecord[],
+  report?: RunnerReport,
+): Outcome {
   const used = usedAttempts(job);
+  const ended = pods.flatMap((pod) => (pod.task?.kind === 'terminated' ? [pod.task] : []));
   const starts = ended.flatMap((task) => (task.startedAt === undefined || task.startedAt <= 0 ? [] : [task.startedAt]));
   return {
     status,
@@ -66,7 +95,7 @@ function judge(job: JobRecord, end: JobEnd, pods: readonly PodRecord[]): Outcome
       ...pods.filter(({ name }) => !used.some(({ pod }) => pod === name)).map(attempt),
     ].slice(-20),
     startedAt: starts.length === 0 ? null : iso(Math.min(...starts)),
-    finishedAt: iso(end.at),
+    finishedAt: iso(endedAt),
     webhookDue: webhookDue(job, status, report),
     ...(status === 'completed' && report?.result !== undefined ? { result: report.result } : {}),
     ...(status === 'completed' && report?.resultUrl !== undefined ? { resultUrl: report.resultUrl } : {}),

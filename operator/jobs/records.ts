@@ -31,6 +31,7 @@ export interface JobRecord {
   readonly attempts: number;
   /** activeDeadlineSeconds: counted from `startedAt`. */
   readonly deadlineSeconds: number | undefined;
+  /** Undefined also for a Job whose attempts were used up by its own deletion. */
   readonly end: JobEnd | undefined;
   readonly ttlSeconds: number | undefined;
   readonly settled: boolean;
@@ -161,7 +162,7 @@ export function jobRecord(raw: RawJob): JobRecord {
     parallelism: spec.parallelism ?? 1,
     attempts: (spec.backoffLimit ?? 6) + 1,
     deadlineSeconds: spec.activeDeadlineSeconds,
-    end: jobEnd(status.conditions ?? []),
+    end: jobEnd(status.conditions ?? [], fromIso(metadata.deletionTimestamp)),
     ttlSeconds: spec.ttlSecondsAfterFinished,
     settled: labels[LABEL.state] === STATE.settled,
   };
@@ -201,14 +202,17 @@ export function fullJob(raw: RawJob): FullJob {
 }
 
 // Only Complete and Failed: they come when every pod has ended. SuccessCriteriaMet and FailureTarget come earlier.
-function jobEnd(conditions: readonly RawCondition[]): JobEnd | undefined {
+function jobEnd(conditions: readonly RawCondition[], deletedAt: number | undefined): JobEnd | undefined {
   const condition = conditions.find(
     (one) => (one.type === 'Complete' || one.type === 'Failed') && one.status === 'True',
   );
   if (condition === undefined) return undefined;
+  const at = fromIso(condition.lastTransitionTime) ?? 0;
+  // A deletion in the foreground takes the pods first, and each counts as a failed attempt: that end is the deletion's own doing.
+  if (condition.reason === 'BackoffLimitExceeded' && deletedAt !== undefined && at >= deletedAt) return undefined;
   return {
     kind: condition.type === 'Complete' ? 'complete' : 'failed',
-    at: fromIso(condition.lastTransitionTime) ?? 0,
+    at,
     reason: condition.reason ?? '',
     message: condition.message ?? '',
   };

@@ -44,7 +44,8 @@ export type Observation =
       readonly version?: string;
     }
   | { readonly kind: 'job'; readonly job: JobRecord }
-  | { readonly kind: 'job-gone'; readonly job: JobRecord }
+  /** `taskData`: the decoded message text, where the server itself told of the deletion; without it the Job was only not found. */
+  | { readonly kind: 'job-gone'; readonly job: JobRecord; readonly taskData?: string }
   | { readonly kind: 'pod'; readonly pod: PodRecord }
   | { readonly kind: 'pod-gone'; readonly pod: PodRecord }
   /** Contact is lost: what was reported may be out of date until the next `listed`. */
@@ -67,6 +68,8 @@ export interface JobStore {
   evictPod(pod: PodRef, signal?: AbortSignal): Promise<void>;
   /** What Kubernetes said last when it could not make a pod of the Job (its Event FailedCreate); undefined when it said nothing. */
   podRefusal(job: Pick<JobRecord, 'name' | 'uid'>, signal?: AbortSignal): Promise<string | undefined>;
+  /** Whether the namespace is being deleted, read directly. */
+  isTerminating(signal?: AbortSignal): Promise<boolean>;
   /** Makes an Event; the same notice about the same object is one Event, whoever repeats it. Never throws: an Event is a courtesy. */
   notify(notice: Notice): Promise<void>;
   /** Reports what there is and what changes, for ever; ends when `signal` aborts. */

@@ -4,8 +4,10 @@
  * States: `unknown` (nothing listed yet, or contact lost) ⇄ `known`. In `unknown` the last picture stays readable, so that leases can be
  * renewed, but nobody may conclude from a Job's absence that there is none.
  */
+import { ANNOTATION } from '../../contract/identity.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { assertNever } from '../../lib/errors.ts';
+import type { Progress } from '../conclude.ts';
 import type { JobRecord, PodRecord } from './records.ts';
 import type { Observation } from './store.ts';
 
@@ -14,11 +16,29 @@ export type ViewState =
   | { readonly kind: 'known' }
   | { readonly kind: 'unknown'; readonly since: number; readonly reason: string };
 
+/**
+ * What is left of a Job that was seen to be deleted before it was settled. It stands until the Job's message is dealt with, in place of the
+ * record that the Job was.
+ */
+export interface Tombstone {
+  /** The Job at its end. */
+  readonly job: JobRecord;
+  /** The decoded message text. */
+  readonly taskData: string;
+  /** Milliseconds since the epoch. */
+  readonly seenAt: number;
+  /** Its pods as they were last seen, also those that are gone, by name. */
+  readonly pods: ReadonlyMap<string, PodRecord>;
+  /** What of its settling is done: nobody else would know. */
+  readonly progress: Progress;
+}
+
 export class JobsView {
   readonly #clock: Clock;
   readonly #jobs = new Map<string, JobRecord>();
   readonly #pods = new Map<string, Map<string, PodRecord>>();
   readonly #endSeen = new Map<string, number>();
+  readonly #tombstones = new Map<string, Tombstone & { readonly pods: Map<string, PodRecord> }>();
   readonly #listeners: ((jobName: string) => void)[] = [];
   #state: ViewState;
 
@@ -42,6 +62,17 @@ export class JobsView {
   /** The pods of a Job, oldest first. */
   pods(jobName: string): readonly PodRecord[] {
     return [...(this.#pods.get(jobName)?.values() ?? [])].sort((a, b) => a.createdAt - b.createdAt);
+  }
+
+  /** What is left of the Job of that name, when it was seen to be deleted before it was settled. */
+  tombstone(name: string): Tombstone | undefined {
+    return this.#tombstones.get(name);
+  }
+
+  /** The message of a deleted Job is dealt with. */
+  dismiss(tombstone: Tombstone): void {
+    const { name } = tombstone.job;
+    if (this.#tombstones.get(name) === tombstone) this.#tombstones.delete(name);
   }
 
   /** Calls `listener` with the name of each Job that, or whose pods, may have changed. */
@@ -76,10 +107,7 @@ export class JobsView {
         this.learn(observation.job);
         break;
       case 'job-gone':
-        if (this.#jobs.get(observation.job.name)?.uid === observation.job.uid) {
-          this.#jobs.delete(observation.job.name);
-          this.#endSeen.delete(observation.job.name);
-        }
+        this.#removeJob(observation);
         this.#changed(observation.job.name);
         break;
       case 'pod':
@@ -98,7 +126,7 @@ export class JobsView {
   /** The operator's own writes may be newer than a list: what it learned from them stays, also a Job that the list does not have yet. */
   #replace({ jobs, pods, version }: Extract<Observation, { kind: 'listed' }>): void {
     const before = new Map(this.#jobs);
-    const touched = new Set([...before.keys(), ...this.#pods.keys()]);
+    const touched = new Set([...before.keys(), ...this.#pods.keys(), ...this.#tombstones.keys()]);
     this.#jobs.clear();
     this.#pods.clear();
     for (const job of jobs) this.#setJob(newer(job, before.get(job.name)));
@@ -111,7 +139,23 @@ export class JobsView {
     for (const name of new Set([...touched, ...this.#jobs.keys()])) this.#changed(name);
   }
 
+  #removeJob({ job, taskData }: Extract<Observation, { kind: 'job-gone' }>): void {
+    const { name } = job;
+    const known = this.#jobs.get(name);
+    // Another one has taken its place.
+    if (known !== undefined && known.uid !== job.uid) return;
+    this.#jobs.delete(name);
+    this.#endSeen.delete(name);
+    if (taskData === undefined || job.settled || this.#tombstones.has(name)) return;
+    const pods = new Map(this.#pods.get(name));
+    this.#tombstones.set(name, { job, taskData, seenAt: this.#clock.now(), pods, progress: {} });
+  }
+
   #setJob(job: JobRecord): void {
+    const tombstone = this.#tombstones.get(job.name);
+    // An answer that was under way, or an old list: what is gone does not come back.
+    if (tombstone?.job.uid === job.uid) return;
+    if (tombstone !== undefined && isOfSameMessage(job, tombstone.job)) this.#tombstones.delete(job.name);
     this.#jobs.set(job.name, job);
     if (job.end === undefined) this.#endSeen.delete(job.name);
     else if (!this.#endSeen.has(job.name)) this.#endSeen.set(job.name, this.#clock.monotonic());
@@ -120,6 +164,7 @@ export class JobsView {
   #setPod(pod: PodRecord): void {
     const ofJob = this.#pods.get(pod.jobName) ?? new Map<string, PodRecord>();
     this.#pods.set(pod.jobName, ofJob.set(pod.name, pod));
+    this.#tombstones.get(pod.jobName)?.pods.set(pod.name, pod);
   }
 
   #removePod(pod: PodRecord): void {
@@ -131,6 +176,11 @@ export class JobsView {
   #changed(name: string): void {
     for (const listener of this.#listeners) listener(name);
   }
+}
+
+/** Whether one Job has taken the other's place: its message was received again, or somebody made it anew. */
+function isOfSameMessage(a: JobRecord, b: JobRecord): boolean {
+  return a.annotations[ANNOTATION.messageId] === b.annotations[ANNOTATION.messageId];
 }
 
 /**

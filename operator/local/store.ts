@@ -43,6 +43,8 @@ export interface LocalStore extends JobStore, AsyncDisposable {
   readonly notices: readonly Notice[];
   /** `kubectl delete job`: the Job is gone at once, its pod when its container has ended. */
   remove(name: string): void;
+  /** Whether the namespace is being deleted: no Job can be made in it. */
+  terminating: boolean;
 }
 
 const LONGEST_BACKOFF_MS = 600_000;
@@ -58,7 +60,8 @@ export function createLocalStore(options: LocalStoreOptions): LocalStore {
   let versions = 0;
   const nextVersion = () => String(++versions);
   const jobs = new Table<LocalJob>(nextVersion, (what, raw) => {
-    tell({ kind: what === 'gone' ? 'job-gone' : 'job', job: jobRecord(raw) });
+    const { record: job, taskData } = fullJob(raw);
+    tell(what === 'gone' ? { kind: 'job-gone', job, taskData } : { kind: 'job', job });
     if (what === 'changed') expireLater(raw);
   });
   const podTable = new Table<LocalPod>(nextVersion, (what, raw) =>
@@ -113,12 +116,15 @@ export function createLocalStore(options: LocalStoreOptions): LocalStore {
     });
   }
 
-  return {
+  const store: LocalStore = {
     notices,
+    terminating: false,
     create: async (requested, signal) => {
       refuseAborted('create a Job', signal);
       const job = requestedJob(requested);
       const { name } = job.metadata;
+      if (store.terminating)
+        throw new ServiceError('forbidden', 'Forbidden', `jobs.batch "${name}" is forbidden: it is being terminated`);
       if (jobs.get(name) !== undefined)
         throw new ServiceError('conflict', 'AlreadyExists', `jobs.batch "${name}" already exists`);
       const creationTimestamp = timestamp(clock.now());
@@ -167,6 +173,10 @@ export function createLocalStore(options: LocalStoreOptions): LocalStore {
       refuseAborted('read Events', signal);
       return refusals.get(uid);
     },
+    isTerminating: async (signal) => {
+      refuseAborted('get the namespace', signal);
+      return store.terminating;
+    },
     notify: async (notice) => {
       const same = (one: Notice) =>
         one.reason === notice.reason && one.message === notice.message && one.about.uid === notice.about.uid;
@@ -201,6 +211,7 @@ export function createLocalStore(options: LocalStoreOptions): LocalStore {
       await Promise.all(ends);
     },
   };
+  return store;
 }
 
 /** Milliseconds until a finished Job is to be removed; undefined when it is not to be. */

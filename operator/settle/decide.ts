@@ -72,7 +72,8 @@ export const LAST_WORDS_MS = 10_000;
 export function decide(picture: Picture): Decision {
   const { job, pods, now } = picture;
   if (job.settled) return leave();
-  if (job.end === undefined) return watchOver(picture);
+  // One that is being deleted is only kept from coming twice: what is to be done about it is decided when it is gone.
+  if (job.end === undefined) return job.deleting ? keepLease(picture) : watchOver(picture);
   const owed = webhookState(job);
   const recorded = recordedOutcome(job);
   const isOwed = recorded !== undefined && owed?.kind === 'owed';

@@ -43,28 +43,8 @@ export async function report(
   const full = await tools.store.get(job.name, signal);
   // Whose task it is stands on the Job alone; a report of nobody's task would only confuse its receiver.
   if (full === undefined) throw new Error(`Job ${job.name} is gone before its webhook was sent`);
-  const on = job.annotations;
-  const ref = {
-    account: on[ANNOTATION.account] ?? '',
-    queue: on[ANNOTATION.queue] ?? '',
-    messageId: on[ANNOTATION.messageId] ?? '',
-  };
   const tries = (before?.tries ?? 0) + 1;
-  const stored = await storedResult(tools, job, outcome, signal);
-  const { format, sendCancelled } = tools.settings.webhook;
-  const status = outcome.status === 'cancelled' && !sendCancelled ? 'failed' : outcome.status;
-  const body = webhookBody(stored, status, on[ANNOTATION.client] ?? '', tryParseJson(full.taskData));
-  const result: DeliveryResult =
-    stored.later !== undefined
-      ? { kind: 'retry', detail: stored.later }
-      : await tools.sendWebhook(
-          {
-            url: on[ANNOTATION.webhookUrl] ?? '',
-            id: webhookId(webhookIdBase(ref), body.status),
-            body: formatWebhook(body, format),
-          },
-          signal,
-        );
+  const result = await sendReport(tools, job, full.taskData, outcome, signal);
   if (result.kind === 'delivered') return { kind: 'delivered', tries };
   const wait = result.kind === 'retry' ? nextTryAfter(tries, tools.clock.random(), result.retryAfterMs) : undefined;
   const fields = { job: job.name, tries, detail: result.detail };
@@ -76,6 +56,35 @@ export async function report(
     return { kind: 'owed', tries, nextAt: tools.clock.now() + wait, detail: result.detail, removal };
   }
   return giveUp(tools, job, tries, result.detail);
+}
+
+/** Tries to deliver a task's webhook once. `taskData` is the message's decoded text. */
+export async function sendReport(
+  tools: SettleTools,
+  job: JobRecord,
+  taskData: string,
+  outcome: Outcome,
+  signal: AbortSignal,
+): Promise<DeliveryResult> {
+  const on = job.annotations;
+  const ref = {
+    account: on[ANNOTATION.account] ?? '',
+    queue: on[ANNOTATION.queue] ?? '',
+    messageId: on[ANNOTATION.messageId] ?? '',
+  };
+  const stored = await storedResult(tools, job, outcome, signal);
+  if (stored.later !== undefined) return { kind: 'retry', detail: stored.later };
+  const { format, sendCancelled } = tools.settings.webhook;
+  const status = outcome.status === 'cancelled' && !sendCancelled ? 'failed' : outcome.status;
+  const body = webhookBody(stored, status, on[ANNOTATION.client] ?? '', tryParseJson(taskData));
+  return tools.sendWebhook(
+    {
+      url: on[ANNOTATION.webhookUrl] ?? '',
+      id: webhookId(webhookIdBase(ref), body.status),
+      body: formatWebhook(body, format),
+    },
+    signal,
+  );
 }
 
 async function giveUp(tools: SettleTools, job: JobRecord, tries: number, detail: string): Promise<WebhookState> {

@@ -1,6 +1,7 @@
 /** Carries out the steps of settling that `decide` has found due. Effects only; what is due is decided there. */
 import { ANNOTATION, LABEL, STATE } from '../../contract/identity.ts';
 import { encodeMessage } from '../../contract/message.ts';
+import type { PoisonEnvelope } from '../../contract/poison.ts';
 import { type Clock, fromIso, iso } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Lease, Removal } from '../../queue/lease.ts';
@@ -65,7 +66,7 @@ export async function settle(
       case 'record':
         await patch({ [ANNOTATION.outcome]: JSON.stringify(outcome) });
         await tools.checkpoint('recorded', job.name);
-        await tell(tools, job, outcome);
+        await announce(tools, job, outcome);
         break;
       case 'poison':
         await poison(tools, current, outcome, signal);
@@ -99,7 +100,11 @@ export async function settle(
 }
 
 /** An Event about a task that did not complete. One about each that did would be a write a task, and nobody's news. */
-async function tell(tools: SettleTools, job: JobRecord, { status, diagnosis }: Outcome): Promise<void> {
+export async function announce(
+  tools: Pick<SettleTools, 'types' | 'store'>,
+  job: JobRecord,
+  { status, diagnosis }: Outcome,
+): Promise<void> {
   if (status === 'completed') return;
   const { category, message, hint } = diagnosis;
   tools.types.ended(job, category);
@@ -112,26 +117,32 @@ async function tell(tools: SettleTools, job: JobRecord, { status, diagnosis }: O
 }
 
 async function poison(tools: SettleTools, job: JobRecord, outcome: Outcome, signal: AbortSignal): Promise<void> {
-  const on = job.annotations;
-  const queue = on[ANNOTATION.queue] ?? '';
-  const encoding = on[ANNOTATION.encoding] === 'base64' ? 'base64' : 'plain';
   const full = await tools.store.get(job.name, signal);
-  const envelope = {
-    slipway: 1 as const,
-    id: on[ANNOTATION.messageId] ?? '',
-    queue,
-    reason: `${outcome.diagnosis.category}: ${outcome.diagnosis.message}`,
-    diagnosis: outcome.diagnosis,
-    attempts: outcome.attempts,
-    insertedOn: on[ANNOTATION.insertedOn] ?? null,
-    poisonedOn: iso(tools.clock.now()),
-    encoding: encoding as 'base64' | 'plain',
-    original: encodeMessage(full?.taskData ?? '', encoding),
-  };
   if (full === undefined) throw new Error(`Job ${job.name} is gone before its message was poisoned`);
+  const envelope = poisonCopy(job, full.taskData, outcome, tools.clock.now());
+  const { queue } = envelope;
   const stored = await bury(tools.queues, envelope, tools.settings.poison.format, signal);
   if (stored) tools.metrics.poisoned.inc({ queue, category: outcome.diagnosis.category });
   else tools.log.warn({ job: job.name, queue }, 'the queue is gone: no poison copy was made');
+}
+
+/** The poison copy of a failed task. `taskData` is the message's decoded text. */
+export function poisonCopy(job: JobRecord, taskData: string, outcome: Outcome, now: number): PoisonEnvelope {
+  const on = job.annotations;
+  const encoding = on[ANNOTATION.encoding] === 'base64' ? 'base64' : 'plain';
+  const { diagnosis, attempts } = outcome;
+  return {
+    slipway: 1,
+    id: on[ANNOTATION.messageId] ?? '',
+    queue: on[ANNOTATION.queue] ?? '',
+    reason: `${diagnosis.category}: ${diagnosis.message}`,
+    diagnosis,
+    attempts,
+    insertedOn: on[ANNOTATION.insertedOn] ?? null,
+    poisonedOn: iso(now),
+    encoding,
+    original: encodeMessage(taskData, encoding),
+  };
 }
 
 /**
@@ -173,29 +184,28 @@ async function close(
   );
   tools.view.learn(closed);
   if (outcome.status === 'completed') tools.types.ended(job, outcome.diagnosis.category);
+  const fields = count(tools, job, outcome);
+  tools.log.info(
+    { ...fields, message: removal, webhook: webhook?.kind ?? (outcome.webhookDue ? 'due' : 'not-due') },
+    'settled',
+  );
+}
+
+/** Counts a settled task; gives what is to be logged of it. */
+export function count({ metrics }: Pick<SettleTools, 'metrics'>, job: JobRecord, outcome: Outcome) {
+  const { category } = outcome.diagnosis;
   const labels = {
     client: job.annotations[ANNOTATION.client] ?? '',
     type: job.labels[LABEL.taskType] ?? '',
     status: outcome.status,
   };
-  tools.metrics.settled.inc({ ...labels, category: outcome.diagnosis.category });
+  metrics.settled.inc({ ...labels, category });
   if (outcome.startedAt !== null)
-    tools.metrics.taskDuration.observe(
+    metrics.taskDuration.observe(
       labels,
       ((fromIso(outcome.finishedAt) ?? 0) - (fromIso(outcome.startedAt) ?? 0)) / 1000,
     );
-  tools.log.info(
-    {
-      job: job.name,
-      client: labels.client,
-      type: labels.type,
-      status: outcome.status,
-      category: outcome.diagnosis.category,
-      message: removal,
-      webhook: webhook?.kind ?? (outcome.webhookDue ? 'due' : 'not-due'),
-    },
-    'settled',
-  );
+  return { job: job.name, ...labels, category };
 }
 
 /** How deleting the message ended in an earlier life of this settling, if it did. */

@@ -57,6 +57,7 @@ export const API_STEPS = [
   'deletePod',
   'evictPod',
   'podRefusal',
+  'isTerminating',
   'notify',
 ] as const;
 export type ApiStep = (typeof API_STEPS)[number];
@@ -223,6 +224,7 @@ export const API_TABLE: Table<ApiStep, ApiFault> = {
   deletePod: anyApiCall,
   evictPod: anyApiCall,
   podRefusal: anyRead,
+  isTerminating: anyRead,
   notify: anyApiCall,
 };
 

@@ -43,6 +43,10 @@ const CALLS: Readonly<Record<Step, readonly [what: string, then: string]>> = {
   deletePod: ['use up an attempt', 'tries again'],
   evictPod: ['retry a start', 'tries again'],
   podRefusal: ['ask why there is no pod', 'asks again'],
+  isTerminating: [
+    'see whether a deleted Job goes with its namespace',
+    'keeps the message and asks again; nothing is cancelled before',
+  ],
   notify: ['make an Event', 'does without: an Event is a courtesy'],
   list: ['see all Jobs', 'receives and settles nothing until the list is whole'],
   watch: ['see changes of Jobs', 'lists again, at the latest after five minutes'],

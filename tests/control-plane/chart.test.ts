@@ -89,7 +89,9 @@ async function rights(namespace: string): Promise<string[]> {
   const asked = RESOURCES.flatMap((kind) => VERBS.map((verb) => ({ verb, kind })));
   const items = asked.map(({ verb, kind }) => {
     const [, resource = '', subresource = '', group = ''] = /^([^./]+)(?:\/([^.]+))?\.(.*)$/.exec(kind) ?? [];
-    const resourceAttributes = { namespace, verb, group, resource, subresource };
+    // The one right that is about a single object by its name.
+    const name = resource === 'namespaces' ? { name: namespace } : {};
+    const resourceAttributes = { namespace, verb, group, resource, subresource, ...name };
     const spec = { user: `system:serviceaccount:${INSTALLED}:slipway`, resourceAttributes };
     return { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', spec };
   });
