@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { POD_ANNOTATION } from '../../contract/identity.ts';
 import { type ErrorKind, ServiceError } from '../../lib/errors.ts';
 import { createLog } from '../../lib/log.ts';
 import { settled, VirtualClock } from '../../testing/virtual-clock.ts';
@@ -147,6 +148,18 @@ describe('follow', () => {
     expect(world.kinds().slice(1).toSorted()).toEqual(['job', 'job', 'job-gone', 'pod', 'pod-gone']);
   });
 
+  test('a deletion comes with the message text: nowhere else is it left', async () => {
+    await using world = await follow();
+    const template = { metadata: { annotations: { [POD_ANNOTATION.taskData]: '{"task_id":"t-1"}' } } };
+    world.api.watches[0]?.say({ type: 'DELETED', object: { ...rawJob('a', '8'), spec: { template } } });
+    await settled();
+    expect(world.heard.at(-1)).toMatchObject({
+      kind: 'job-gone',
+      job: { name: 'a', resourceVersion: '8' },
+      taskData: '{"task_id":"t-1"}',
+    });
+  });
+
   test('a watch that ends goes on where it stopped, but not in a hot loop', async () => {
     await using world = await follow();
     const [first] = world.api.jobWatches;
@@ -206,6 +219,21 @@ describe('follow', () => {
 });
 
 describe('requests', () => {
+  test('whether the namespace is being deleted is read from itself; no answer is no "no"', async () => {
+    const { api, store } = setUp();
+    api.answer = () => ({ metadata: { name: 'slipway' } });
+    expect(await store.isTerminating()).toBe(false);
+    api.answer = () => ({ metadata: { name: 'slipway', deletionTimestamp: '2026-01-01T00:00:00Z' } });
+    expect(await store.isTerminating()).toBe(true);
+    expect(api.requests.at(-1)).toMatchObject({ method: 'GET', path: '/api/v1/namespaces/slipway' });
+    for (const kind of ['forbidden', 'not-found', 'unknown'] as const) {
+      api.answer = () => {
+        throw refused(kind);
+      };
+      await expect(store.isTerminating()).rejects.toMatchObject({ kind });
+    }
+  });
+
   const job = { metadata: { name: 'a' } };
 
   test('create asks for strict validation, and gives the Job as the server made it', async () => {

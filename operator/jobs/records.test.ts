@@ -80,6 +80,18 @@ describe('jobRecord', () => {
     expect(jobRecord({ status: { conditions } }).end).toEqual({ kind, at: EPOCH, reason: 'R', message: 'M' });
   });
 
+  test('an end by used-up attempts that its own deletion used up is none', () => {
+    const job = (reason: string, deletionTimestamp?: string) =>
+      jobRecord({
+        metadata: deletionTimestamp === undefined ? {} : { deletionTimestamp },
+        status: { conditions: [{ ...condition('Failed'), reason }] },
+      });
+    expect(job('BackoffLimitExceeded', at)).toMatchObject({ deleting: true, end: undefined });
+    expect(job('BackoffLimitExceeded', '2026-01-01T00:00:01Z').end?.kind).toBe('failed');
+    expect(job('BackoffLimitExceeded').end?.kind).toBe('failed');
+    expect(job('DeadlineExceeded', at).end?.kind).toBe('failed');
+  });
+
   test.each([
     ['a forerunner: pods may still run', [condition('SuccessCriteriaMet'), condition('FailureTarget')]],
     ['a condition that is not true', [condition('Complete', 'False'), condition('Failed', 'Unknown')]],

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { ANNOTATION } from '../../contract/identity.ts';
 import { COMPLETE, testJob, testPod } from '../../testing/jobs.ts';
 import { VirtualClock } from '../../testing/virtual-clock.ts';
 import type { JobRecord, PodRecord } from './records.ts';
@@ -146,4 +147,73 @@ test('the age of an end counts from when it was first seen, also over lists and 
   expect(view.endAgeMs('a')).toBe(1000);
   list([]);
   expect(view.endAgeMs('a')).toBe(0);
+});
+
+describe('what is left of a Job that was seen to be deleted', () => {
+  const gone = (changes: Partial<JobRecord> = {}) =>
+    ({ kind: 'job-gone', job: job('a', '20', changes), taskData: '{"task_id":"t-1"}' }) as const;
+
+  test('is its last version, its text, and its pods as they were last seen', async () => {
+    const { clock, view, list } = setUp();
+    list([job('a', '10')], [testPod('running', 1, 'a')]);
+    await clock.advance(7000);
+    view.observe(gone());
+    view.observe({ kind: 'pod', pod: testPod('failed', 1, 'a') });
+    view.observe({ kind: 'pod-gone', pod: testPod('running', 1, 'a') });
+    list([]);
+    const tombstone = view.tombstone('a');
+    expect(tombstone).toMatchObject({ job: { resourceVersion: '20' }, taskData: '{"task_id":"t-1"}', progress: {} });
+    expect(tombstone?.seenAt).toBe(clock.now());
+    expect([...(tombstone?.pods.values() ?? [])].map(({ phase }) => phase)).toEqual(['Failed']);
+    expect([view.job('a'), view.pods('a')]).toEqual([undefined, []]);
+  });
+
+  test('is nothing when it was settled, or only not found, or not there in a list', () => {
+    const { view, list } = setUp();
+    for (const seen of [gone({ settled: true }), { kind: 'job-gone', job: job('a', '20') } as const]) {
+      list([job('a', '10')]);
+      view.observe(seen);
+      expect([view.job('a'), view.tombstone('a')]).toEqual([undefined, undefined]);
+    }
+    list([job('a', '10')]);
+    list([]);
+    expect(view.tombstone('a')).toBeUndefined();
+  });
+
+  test('stands until it is dismissed, and is told again by every list', () => {
+    const { view, changed, list } = setUp();
+    list([job('a', '10')]);
+    view.observe(gone());
+    const tombstone = view.tombstone('a');
+    view.observe(gone());
+    changed.length = 0;
+    list([]);
+    expect(changed).toEqual(['a']);
+    expect(view.tombstone('a')).toBe(tombstone);
+    if (tombstone !== undefined) view.dismiss(tombstone);
+    expect(view.tombstone('a')).toBeUndefined();
+  });
+
+  test('keeps the Job from coming back, by an answer that was under way or by an old list', () => {
+    const { view, list, names } = setUp();
+    list([job('a', '10')]);
+    view.observe(gone());
+    view.learn(job('a', '15'));
+    list([job('a', '12')]);
+    expect(names()).toEqual([]);
+    expect(view.tombstone('a')).toBeDefined();
+  });
+
+  test('goes when its message has another Job, and stays beside one of another message', () => {
+    const { view, list } = setUp();
+    list([job('a', '10')]);
+    view.observe(gone());
+    view.learn(job('a', '30', { uid: 'foreign', annotations: { [ANNOTATION.messageId]: 'another' } }));
+    expect([view.job('a')?.uid, view.tombstone('a')?.job.uid]).toEqual(['foreign', 'uid of a']);
+    view.observe({ kind: 'job-gone', job: job('a', '31', { uid: 'foreign' }) });
+    view.learn(job('a', '40', { uid: 'anew' }));
+    expect([view.job('a')?.uid, view.tombstone('a')]).toEqual(['anew', undefined]);
+    view.observe(gone());
+    expect([view.job('a')?.uid, view.tombstone('a')]).toEqual(['anew', undefined]);
+  });
 });

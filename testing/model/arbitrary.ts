@@ -55,6 +55,7 @@ const aCommand: fc.Arbitrary<Command> = fc.oneof(
   command(1, of('clock jumps', { which, seconds: fc.constantFrom(-3600, -120, -5, 5, 120, 3600) })),
   // Mostly the newest ones: only of a Job that runs is there anything left to go wrong.
   command(4, of('delete Job', { which: fc.constantFrom(-1, -2, -3, 0) })),
+  command(1, of('delete namespace', { seconds: shortTime })),
   command(1, of('cancel Job', { which })),
   command(2, of('suspend Job', { which })),
   command(1, of('resume Job', { which })),

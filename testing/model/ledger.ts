@@ -30,8 +30,12 @@ export interface Entry {
   copies: number;
   /** The operator deleted it. */
   removed: boolean;
-  /** Somebody deleted its Job by hand. */
+  /** Somebody deleted its Job, by hand or with the namespace. */
   deletedByHand: boolean;
+  /** Of its Job that was deleted last before it was settled: how it had ended, if it had. */
+  deletedAs: 'unfinished' | 'completed' | 'failed' | 'cancelled' | undefined;
+  /** A deletion by hand may have been seen, in a namespace that stayed: the task may be cancelled for it. */
+  mayBeCancelled: boolean;
   /** Somebody asked for its end. */
   cancelled: boolean;
   /** Its Job was held back by hand: resumed after its deadline, it fails, as Kubernetes will have it. */
@@ -88,6 +92,8 @@ export class Ledger {
       copies: 0,
       removed: false,
       deletedByHand: false,
+      deletedAs: undefined,
+      mayBeCancelled: false,
       cancelled: false,
       heldBack: false,
       receipts: 0,
@@ -102,6 +108,22 @@ export class Ledger {
   /** The story of a Job's message. */
   ofJob(job: JobRecord): Entry | undefined {
     return this.entries.get(job.annotations[ANNOTATION.messageId] ?? '');
+  }
+
+  /**
+   * A Job is about to be deleted.
+   *
+   * @param maySee whether an operator runs that may take it for a cancellation
+   */
+  deleting(job: JobRecord, maySee: boolean): void {
+    const entry = this.ofJob(job);
+    if (entry === undefined) return;
+    // What the Job could say goes with it.
+    Object.assign(entry, { deletedByHand: true, bothWorked: false });
+    if (job.settled) return;
+    const ended = job.end === undefined ? 'unfinished' : job.end.kind;
+    entry.deletedAs = recordedOutcome(job)?.status ?? (ended === 'complete' ? 'completed' : ended);
+    entry.mayBeCancelled ||= maySee && ended === 'unfinished';
   }
 
   /** A queue is about to be deleted. */
@@ -140,7 +162,7 @@ export class Ledger {
     for (const status of statuses)
       if (
         status !== fate &&
-        !(entry.cancelled && status === 'cancelled') &&
+        !((entry.cancelled || entry.mayBeCancelled) && status === 'cancelled') &&
         !(status === 'failed' && this.#mayFail(entry))
       )
         wrong(`ended as ${status}, not ${fate}`);
@@ -164,8 +186,31 @@ export class Ledger {
       !entry.deletedByHand
     )
       wrong(`was not reported as ${status}`);
+    const wasTried = this.#world.webhooks.some((one) => one.id.startsWith(base));
+    if (entry.deletedByHand && entry.settled.length > 0 && webhook && told.size === 0 && !wasTried)
+      wrong(`ended as ${status}, and nobody tried to report it`);
     if (expected !== undefined && !entry.deletedByHand)
       for (const one of told) if (one !== expected) wrong(`was reported as ${one}`);
+  }
+
+  /** Its Job is gone: it was rejected, or is settled as the deletion of its Job will have it. */
+  #onRemoveWithoutJob(entry: Entry): void {
+    const { copies, deletedAs, mayBeCancelled } = entry;
+    const wrong = (what: string) => this.violations.push(`I2: message ${entry.id.slice(-3)} (${entry.kind}) ${what}`);
+    if (deletedAs === undefined) {
+      if (copies === 0 && !entry.deletedByHand) wrong('was deleted with neither Job nor poison copy');
+      return;
+    }
+    if (deletedAs === 'unfinished') {
+      if (copies > 0) return;
+      if (!mayBeCancelled) wrong('was deleted though nobody could see that its Job was deleted by hand');
+      entry.settled.push('cancelled');
+      return;
+    }
+    // One cancelled by annotation fails by its deadline, which its record alone can tell from another failure.
+    if (deletedAs === 'failed' && copies === 0 && !entry.queueGone && !entry.cancelled)
+      wrong('was deleted before its poison copy was stored, after its Job was deleted');
+    entry.settled.push(deletedAs === 'failed' && copies === 0 ? 'cancelled' : deletedAs);
   }
 
   readonly #mayFail = ({ heldBack }: Entry): boolean => heldBack || this.clocksWereOff;
@@ -208,7 +253,7 @@ export class Ledger {
     const job = this.#world.snapshot().jobs.find((one) => one.annotations[ANNOTATION.messageId] === id);
     const wrong = (what: string) => this.violations.push(`I2: message ${id.slice(-3)} (${entry.kind}) ${what}`);
     if (job === undefined) {
-      if (copies === 0 && !entry.deletedByHand) wrong('was deleted with neither Job nor poison copy');
+      this.#onRemoveWithoutJob(entry);
       return;
     }
     if (job.end === undefined) wrong('was deleted while its Job was not finished');

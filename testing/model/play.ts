@@ -53,6 +53,8 @@ export type Command =
   | { readonly do: 'watches break' }
   | { readonly do: 'clock jumps'; readonly seconds: number; readonly which: number }
   | { readonly do: 'delete Job'; readonly which: number }
+  /** With all that is in it; after so many seconds the operators are gone too, and it is made anew. */
+  | { readonly do: 'delete namespace'; readonly seconds: number }
   | { readonly do: 'cancel Job'; readonly which: number }
   | { readonly do: 'suspend Job'; readonly which: number }
   | { readonly do: 'resume Job'; readonly which: number }
@@ -131,12 +133,12 @@ export class Play implements AsyncDisposable {
       case 'delete Job': {
         const job = pick(world.snapshot().jobs, command.which);
         if (job === undefined) return;
-        const entry = ledger.ofJob(job);
-        // What the Job could say goes with it.
-        if (entry !== undefined) Object.assign(entry, { deletedByHand: true, bothWorked: false });
+        ledger.deleting(job, this.#lives.length > 0 && !world.store.terminating);
         world.store.remove(job.name);
         return settled();
       }
+      case 'delete namespace':
+        return this.#deleteNamespace(command.seconds);
       case 'cancel Job': {
         const job = pick(this.#unfinished(), command.which);
         return job === undefined ? undefined : this.#cancel(job);
@@ -188,6 +190,7 @@ export class Play implements AsyncDisposable {
     this.#over.abort();
     this.#over = new AbortController();
     for (const life of this.#lives) life.kill();
+    world.store.terminating = false;
     for (const job of this.#unfinished())
       if (ledger.ofJob(job)?.kind === 'has a registry that is down') await this.#cancel(job);
     // Those that Slipway holds back it has to start itself.
@@ -243,6 +246,23 @@ export class Play implements AsyncDisposable {
     const entry = this.ledger.ofJob(job);
     if (entry !== undefined) entry.cancelled = true;
     await this.world.store.patch(job.name, { annotations: { [ANNOTATION.cancel]: 'by hand' } });
+    await settled();
+  }
+
+  async #deleteNamespace(seconds: number): Promise<void> {
+    const { clock, store } = this.world;
+    if (store.terminating) return;
+    store.terminating = true;
+    for (const job of this.world.snapshot().jobs) {
+      this.ledger.deleting(job, false);
+      store.remove(job.name);
+    }
+    const { signal } = this.#over;
+    void clock.sleep(seconds * 1000, signal).then(() => {
+      if (signal.aborted) return;
+      for (const life of this.#lives) life.kill();
+      store.terminating = false;
+    });
     await settled();
   }
 

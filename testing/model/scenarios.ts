@@ -65,7 +65,7 @@ export const SCENARIOS: Readonly<Record<Step, readonly Command[]>> = {
   deletePod: [...send('has an image that is not there'), start, pass(100)],
   evictPod: [...send('has a registry that is down'), start, pass(250)],
   podRefusal: [...send('has no quota'), start, pass(100)],
-  isTerminating: [...send('outlasts its lease', 'hangs'), start, pass(5), { do: 'delete Job', which: -1 }, pass(60)],
+  isTerminating: [...send('hangs'), start, pass(5), { do: 'delete Job', which: -1 }, pass(200)],
   notify: [...send('fails for good'), start, pass(60)],
   list: [...send('succeeds'), start, pass(30)],
   watch: [...send('succeeds', 'fails once, then succeeds'), start, pass(60)],
