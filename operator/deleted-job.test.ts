@@ -230,7 +230,7 @@ describe('nothing is cancelled', () => {
     at.world.store.terminating = true;
     await at.remove();
     await at.look();
-    expect(at.world.effects).toEqual([`release ${QUEUE} ${at.id}`]);
+    expect(at.world.effects).toEqual([`renew ${QUEUE} ${at.id} 600`, `release ${QUEUE} ${at.id}`]);
     expect(at.life.leases.bound(at.name)).toBeUndefined();
     expect(await at.world.queues.receive(QUEUE, 1, 60)).toHaveLength(1);
   });
@@ -244,10 +244,11 @@ describe('nothing is cancelled', () => {
         if (method === 'isTerminating') throw refused(kind);
       };
       await expect(at.look()).rejects.toMatchObject({ kind });
-      await at.world.clock.advance(45_000);
+      await at.world.clock.advance(450_000);
       expect(await at.look()).toBe(0);
       await expect(at.look()).rejects.toMatchObject({ kind });
-      expect(at.world.effects).toEqual([`renew ${QUEUE} ${at.id} 600`]);
+      expect(new Set(at.world.effects)).toEqual(new Set([`renew ${QUEUE} ${at.id} 600`]));
+      expect(await at.world.queues.receive(QUEUE, 1, 60)).toEqual([]);
       at.world.before = () => undefined;
       await at.look();
       expect(at.queued()).toEqual([]);
@@ -314,7 +315,7 @@ describe('nothing is cancelled', () => {
     at.life.view.observe({ kind: 'job-gone', job, taskData: '{}' });
     for (const pod of at.life.view.pods(at.name)) at.life.view.observe({ kind: 'pod-gone', pod });
     await at.look();
-    expect(at.world.effects).toEqual([`release ${QUEUE} ${at.id}`]);
+    expect(at.world.effects).toEqual([`renew ${QUEUE} ${at.id} 600`, `release ${QUEUE} ${at.id}`]);
   });
 
   test('I7: before a deletion in the foreground is done', async () => {

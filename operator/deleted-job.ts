@@ -67,7 +67,7 @@ export async function seeToDeleted(
 }
 
 /**
- * Reads what a deletion rests on; and renews the lease, where there is one.
+ * Renews the lease, where there is a message, and reads what a deletion rests on. The lease first: each read may take its whole deadline.
  *
  * @throws ServiceError when a server gave no usable answer: then nothing is known, and it is asked again
  */
@@ -77,10 +77,9 @@ async function ask(
   lease: Lease | undefined,
   signal: AbortSignal,
 ): Promise<DeletionFact> {
-  if (await store.isTerminating(signal)) return 'namespace-terminates';
-  if ((await store.get(job.name, signal))?.record.uid === job.uid) return 'not-deleted';
   await lease?.renew(settings.lease.renewSeconds, signal);
-  return 'deleted';
+  if (await store.isTerminating(signal)) return 'namespace-terminates';
+  return (await store.get(job.name, signal))?.record.uid === job.uid ? 'not-deleted' : 'deleted';
 }
 
 /** @returns milliseconds until the webhook is to be tried again; undefined when the task is settled */
