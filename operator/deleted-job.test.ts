@@ -174,7 +174,7 @@ describe('a finished Job that is seen to be deleted before it is settled', () =>
 describe('its webhook', () => {
   test('I8: is tried three times while the message is kept, and then given up visibly', async () => {
     await using at = await setUp();
-    Object.assign(at.life.tools, { config: { ...at.life.tools.config, podName: 'operator-1' } });
+    at.world.liveConfig.replace({ ...at.world.config, podName: 'operator-1' });
     at.world.answer = () => ({ kind: 'retry', detail: '503' });
     await at.remove();
     expect(await at.look()).toBe(1000);

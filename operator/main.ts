@@ -9,6 +9,7 @@ import { createQueueService } from '../queue/service.ts';
 import { type Config, ConfigError, loadConfig } from './config.ts';
 import { createKubernetesApi } from './jobs/api.ts';
 import { createKubernetesStore } from './jobs/kubernetes.ts';
+import { createLeaseStore } from './lease-object.ts';
 import { type OperatorParts, runOperator } from './operator.ts';
 
 /** Runs the operator of the environment's configuration; returns the exit code. */
@@ -34,14 +35,24 @@ export async function main(more: Pick<OperatorParts, 'checkpoint' | 'onListening
     return EXIT.badConfig;
   }
   try {
-    const store = createKubernetesStore(createKubernetesApi(kubeConfig, clock), {
+    const api = createKubernetesApi(kubeConfig, clock);
+    const store = createKubernetesStore(api, {
       namespace: config.namespace,
       installation: config.installation,
       clock,
       log,
     });
     await runOperator(
-      { config, load: loadConfig, store, queues: createQueueService(config.storage, clock), clock, log, ...more },
+      {
+        config,
+        load: loadConfig,
+        store,
+        leases: createLeaseStore(api, config.namespace),
+        queues: createQueueService(config.storage, clock),
+        clock,
+        log,
+        ...more,
+      },
       lifecycle.stopping,
     );
     return EXIT.done;

@@ -62,6 +62,7 @@ export function createMetrics() {
     held: gauge('slipway_jobs_held', 'Suspended Jobs that wait for their task type to have room, by queue.', 'queue'),
     receiving: gauge('slipway_queue_receiving', '1 for a queue that is received from, 0 while it is paused.', 'queue'),
     unsettled: gauge('slipway_jobs_unsettled', 'Jobs that are not settled yet, running ones included.'),
+    leading: gauge('slipway_leading', '1 for the replica that works, 0 for one that stands by.'),
     viewKnown: gauge(
       'slipway_view_known',
       '1 while the picture of the Jobs can be trusted, 0 while nothing may be received.',

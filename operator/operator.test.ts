@@ -89,7 +89,13 @@ describe('the operator', () => {
     expect(status).toBe(503);
     expect(JSON.parse(text)).toMatchObject({
       ok: false,
-      checks: [{ name: 'jobs', ok: false, detail: 'no list of Jobs yet' }, { ok: true }, { ok: true }, { ok: true }],
+      checks: [
+        { name: 'jobs', ok: false, detail: 'no list of Jobs yet' },
+        { ok: true },
+        { ok: true },
+        { ok: true },
+        { ok: true },
+      ],
     });
     expect(at.world.queues.messages(QUEUE)[0]?.dequeueCount).toBe(0);
     expect((await at.get('/healthz')).status).toBe(200);

@@ -8,6 +8,8 @@ import { type Config, clientSettings } from './config.ts';
 import { type Check, Health } from './health.ts';
 import { serveHttp } from './http.ts';
 import type { JobStore } from './jobs/store.ts';
+import { LeaderElection } from './leader.ts';
+import type { LeaseStore } from './lease-object.ts';
 import { keepReading, LiveConfig } from './live-config.ts';
 import { createMetrics } from './metrics.ts';
 import { Pipeline } from './pipeline.ts';
@@ -20,6 +22,8 @@ export interface OperatorParts {
   /** Reads the configuration again; without it a change is not looked for. */
   readonly load?: () => Promise<Config>;
   readonly store: JobStore;
+  /** Where replicas agree on the one that works; without it this process is the only one. */
+  readonly leases?: LeaseStore;
   readonly queues: QueueService;
   readonly clock: Clock;
   readonly log: Log;
@@ -28,13 +32,17 @@ export interface OperatorParts {
   readonly onListening?: (port: number) => void;
 }
 
+/** Milliseconds for giving up leadership at the end. */
+const RELEASE_MS = 10_000;
+
 /** Runs until `stopping` aborts. */
 export async function runOperator(parts: OperatorParts, stopping: AbortSignal): Promise<void> {
   const { store, queues, clock, log, checkpoint = noCheckpoint, load } = parts;
   const { namespace, installation, httpPort, storage, webhookSecrets, policies } = parts.config;
   const config = new LiveConfig(parts.config);
   const metrics = createMetrics();
-  const health = new Health(clock, () => readiness(config, pipeline));
+  const health = new Health(clock, () => [...readiness(config, pipeline), leadership(election)]);
+  const election = parts.leases && elect(parts.leases, parts, () => pipeline.leadershipChanged());
   const pipeline = new Pipeline({
     config,
     store,
@@ -45,12 +53,15 @@ export async function runOperator(parts: OperatorParts, stopping: AbortSignal): 
     checkpoint,
     sendWebhook: createSendWebhook(() => config.current.file.webhook, webhookSecrets, metrics, clock),
     readResult: createReadResult(storage, clock),
-    isLeading: () => true,
+    isLeading: () => election?.isLeading ?? true,
     beat: (loop) => health.beat(loop),
     end: (loop) => health.end(loop),
   });
 
-  await using server = await serveHttp(httpPort, health, metrics, () => refreshGauges(metrics, config, pipeline));
+  await using server = await serveHttp(httpPort, health, metrics, () => {
+    refreshGauges(metrics, config, pipeline);
+    metrics.leading.set((election?.isLeading ?? true) ? 1 : 0);
+  });
   parts.onListening?.(server.port);
   log.info(
     {
@@ -69,13 +80,44 @@ export async function runOperator(parts: OperatorParts, stopping: AbortSignal): 
   const over = new AbortController();
   const ending = AbortSignal.any([stopping, over.signal]);
   const reading = load === undefined ? undefined : keepReading(config, { load, store, clock, log, metrics }, ending);
+  // It leads until all is done: what is being settled while it stops is still its own.
+  const resigned = new AbortController();
+  const electing = election?.run(resigned.signal);
   try {
     await pipeline.run(ending);
   } finally {
     over.abort();
+    await election?.release(clock.deadline(RELEASE_MS));
+    resigned.abort();
+    await electing;
     await reading;
     log.info({}, 'the operator has stopped');
   }
+}
+
+function elect(
+  leases: LeaseStore,
+  { config, clock, log }: OperatorParts,
+  onChange: (isLeading: boolean) => void,
+): LeaderElection {
+  return new LeaderElection({
+    leases,
+    name: `slipway-${config.installation}`,
+    identity: config.podName ?? `process-${process.pid}`,
+    clock,
+    log,
+    onChange,
+  });
+}
+
+function leadership(election: LeaderElection | undefined): Check {
+  const detail =
+    election === undefined
+      ? 'the only replica'
+      : election.isLeading
+        ? 'this replica works'
+        : `standby; ${election.holder === undefined ? 'nobody works yet' : `${election.holder} works`}`;
+  return { name: 'leadership', ok: true, detail };
 }
 
 function refreshGauges(metrics: ReturnType<typeof createMetrics>, config: LiveConfig, pipeline: Pipeline): void {

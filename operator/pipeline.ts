@@ -152,6 +152,7 @@ export class Pipeline {
       if (this.#abort.signal.aborted) return;
       const before = this.view.state.kind;
       this.view.observe(observation);
+      if (!this.#parts.isLeading()) this.view.dismissAll();
       if (this.view.state.kind !== before) tellContact(log, this.view);
       if (observation.kind === 'listed') this.slots.freed.wake();
     }, this.#abort.signal);
@@ -197,9 +198,12 @@ export class Pipeline {
   /** This process leads now, or no longer: whoever leads meanwhile renews leases, so those known are read anew from the Jobs. */
   leadershipChanged(): void {
     this.leases.clear();
-    if (!this.#parts.isLeading()) return;
-    for (const { name } of this.view.jobs()) this.wake(name);
-    this.slots.freed.wake();
+    if (this.#parts.isLeading()) {
+      for (const { name } of this.view.jobs()) this.wake(name);
+      this.slots.freed.wake();
+    } else {
+      this.view.dismissAll();
+    }
   }
 
   /** True when nothing can be brought on now: it runs, or waits for its time. */
@@ -246,7 +250,7 @@ export class Pipeline {
 }
 
 /** What all Jobs of a configuration share. */
-export function contextOf({ namespace, instance, installation, hash }: Config): ManifestContext {
+function contextOf({ namespace, instance, installation, hash }: Config): ManifestContext {
   return { namespace, instance, installation, configHash: hash };
 }
 

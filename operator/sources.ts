@@ -24,7 +24,7 @@ export interface SourcesOptions {
  * The sources among the account's queues. Only queues named {client}-tasks, never a poison queue, and none whose own poison queue would
  * have too long a name.
  */
-export function discover(names: readonly string[], discovery: NonNullable<FileConfig['discovery']>): readonly Source[] {
+function discover(names: readonly string[], discovery: NonNullable<FileConfig['discovery']>): readonly Source[] {
   return names.flatMap((queue) => {
     const client = clientOf(queue);
     const fits = (pattern: string) => fitsPattern(pattern, queue);

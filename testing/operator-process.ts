@@ -56,6 +56,8 @@ export async function startOperator(options: OperatorOptions): Promise<OperatorP
         SLIPWAY_CONFIG: file,
         SLIPWAY_NAMESPACE: options.namespace,
         SLIPWAY_HTTP_PORT: '0',
+        // One that is started anew under the name of one that was killed leads at once, as a restarted container does.
+        SLIPWAY_POD_NAME: 'operator-0',
         AZURE_STORAGE_CONNECTION_STRING: options.connectionString,
         ...options.env,
       },

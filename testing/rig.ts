@@ -248,6 +248,8 @@ export interface LifeOptions {
   /** Dies when it has passed this checkpoint so many times: from then on none of its calls leaves the process. */
   readonly crashAt?: { readonly checkpoint: CheckpointName; readonly time?: number };
   readonly log?: Log;
+  /** Whether it may act from the start. Default: yes. */
+  readonly leads?: boolean;
 }
 
 const NEVER = new Promise<never>(() => undefined);
@@ -267,14 +269,14 @@ export class Life {
   readonly passed: CheckpointName[] = [];
   /** Its machine's clock. */
   readonly clock: SkewedClock;
-  /** Whether it may act. */
-  leads = true;
+  #leads: boolean;
   #crashAt: LifeOptions['crashAt'];
   readonly #world: World;
   #dead = false;
   #ended: Promise<unknown> = Promise.resolve();
 
-  constructor(world: World, { crashAt, log = createLog('silent', {}) }: LifeOptions) {
+  constructor(world: World, { crashAt, leads = true, log = createLog('silent', {}) }: LifeOptions) {
+    this.#leads = leads;
     const { config } = world;
     const clock = new SkewedClock(world.clock);
     this.clock = clock;
@@ -295,7 +297,7 @@ export class Life {
       log,
       metrics: this.metrics,
       checkpoint,
-      isLeading: () => this.leads,
+      isLeading: () => this.#leads,
       beat: () => undefined,
       end: () => undefined,
       onFailedDelivery: (error) => this.failures.push(error),
@@ -351,6 +353,12 @@ export class Life {
   /** Dies when it passes this checkpoint next. */
   dieAt(checkpoint: CheckpointName): void {
     this.#crashAt = { checkpoint, time: this.passed.filter((one) => one === checkpoint).length + 1 };
+  }
+
+  /** Is told that it leads now, or no longer. */
+  lead(leads: boolean): void {
+    this.#leads = leads;
+    this.pipeline.leadershipChanged();
   }
 
   /** Has a Job looked at; nobody does while the loops do not run. */

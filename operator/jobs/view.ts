@@ -80,6 +80,11 @@ export class JobsView {
     this.#listeners.push(listener);
   }
 
+  /** Forgets all tombstones: of what happened while another worked, that one has seen the end. */
+  dismissAll(): void {
+    this.#tombstones.clear();
+  }
+
   /** Milliseconds since a Job was first seen finished; its pods' last words may come by the other watch a moment later. */
   endAgeMs(name: string): number {
     const seen = this.#endSeen.get(name);

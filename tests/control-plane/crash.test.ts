@@ -16,7 +16,7 @@ import { eventually } from '#/testing/eventually.ts';
 import { installRights } from '#/testing/installation.ts';
 import { expectOneLifeEach, type JobHistory, watchJobHistory } from '#/testing/job-history.ts';
 import { type Ending, stages } from '#/testing/kwok.ts';
-import { type OperatorProcess, startOperator } from '#/testing/operator-process.ts';
+import { type LogLine, type OperatorProcess, startOperator } from '#/testing/operator-process.ts';
 import { type TestQueues, testQueues } from '#/testing/queues.ts';
 import { startWebhookSink, type WebhookSink } from '#/testing/webhook-sink.ts';
 
@@ -99,23 +99,21 @@ describe.skipIf(theirs)(
       });
     }
 
-    test.concurrent('two operators on one queue, by mistake', async () => {
+    test.concurrent('of two replicas one works, and the other takes over when that one is killed', async () => {
       await using installation = await install('two');
       const quick: readonly Kind[] = ['succeed', 'fail', 'succeed', 'fail', 'malformed', 'succeed'];
       const kinds: readonly Kind[] = [...quick, 'succeed-late', 'fail-late', 'succeed-late', 'succeed'];
-      const operators = await Promise.all([installation.start(), installation.start()]);
+      const [one, other] = [await installation.start('one'), await installation.start('other')];
       for (const kind of kinds) await installation.put(kind);
-      await installation.ended(kinds);
-      const codes = await Promise.all(operators.map((operator) => operator.stop()));
-      expect(codes).toEqual([0, 0]);
-      await installation.expectEnd(kinds);
-      const lost = operators.flatMap(({ lines }) =>
-        lines.flatMap((line) => (line.msg.startsWith('the lease is lost') ? [line['job']] : [])),
-      );
-      // Only one of two can renew a lease: the other one loses it, and says so on the Job.
-      expect(lost).not.toEqual([]);
-      const flagged = installation.jobs().filter(({ annotations }) => ANNOTATION.leaseLost in annotations);
-      expect(flagged.map(({ name }) => name).sort()).toEqual([...new Set(lost)].sort());
+      const isCreated = ({ msg }: LogLine) => msg.startsWith('the Job was created');
+      await one.waitFor('its first Job', isCreated);
+      expect(other.lines.filter(isCreated)).toEqual([]);
+      await one.kill();
+      await other.waitFor('its turn', ({ msg }) => msg.startsWith('this replica leads'));
+      await installation.put('succeed');
+      await installation.ended([...kinds, 'succeed']);
+      expect(await other.stop()).toBe(0);
+      await installation.expectEnd([...kinds, 'succeed']);
     });
   },
 );
@@ -126,7 +124,7 @@ interface Installation extends AsyncDisposable {
   /** Its Jobs in their last versions. */
   jobs(): readonly JobRecord[];
   put(kind: Kind): Promise<void>;
-  start(): Promise<OperatorProcess>;
+  start(podName?: string): Promise<OperatorProcess>;
   /** Starts an operator and kills it when it has taken the step. */
   killAt(step: CheckpointName): Promise<void>;
   /** Waits until all is done about these messages. */
@@ -140,9 +138,10 @@ async function install(name: string): Promise<Installation> {
   const installation = installationId(AZURITE_ACCOUNT, NAMESPACE, name);
   await queues.create(queue);
   const started = new AsyncDisposableStack();
-  const begin = async (...args: string[]) =>
+  const begin = async (args: readonly string[] = [], podName = 'operator-0') =>
     started.use(
       await startOperator({
+        env: { SLIPWAY_POD_NAME: podName },
         kubeconfig,
         namespace: NAMESPACE,
         connectionString: azurite.connectionString,
@@ -167,8 +166,8 @@ async function install(name: string): Promise<Installation> {
   return {
     queue,
     jobs,
-    async start() {
-      const operator = await begin();
+    async start(podName) {
+      const operator = await begin([], podName);
       await operator.port;
       return operator;
     },
@@ -180,7 +179,7 @@ async function install(name: string): Promise<Installation> {
         webhook_url: `${sink.url}/${name}`,
       }),
     async killAt(step) {
-      await using operator = await begin(step);
+      await using operator = await begin([step]);
       await operator.waitFor(`the step "${step}"`, ({ msg }) => msg === `reached ${step}`);
     },
     async ended(kinds) {
