@@ -1,8 +1,9 @@
-/** The command line's process: `slipway poison list|show|redrive`. */
+/** The command line's process. */
 import { EXIT } from '../contract/runner-abi.ts';
 import { systemClock } from '../lib/clock.ts';
 import { listenForSignals } from '../lib/lifecycle.ts';
 import { createQueueService } from '../queue/service.ts';
+import { connectCluster } from './cluster.ts';
 import { accessFromEnvironment } from './config.ts';
 import { runProgram } from './program.ts';
 
@@ -27,6 +28,16 @@ async function main(args: readonly string[]): Promise<number> {
       const access = accessFromEnvironment();
       if (access.kind !== 'invalid') return createQueueService(access, systemClock, CALL_DEADLINE_MS);
       process.stderr.write(`slipway: ${access.problem}\n`);
+      return EXIT.badConfig;
+    },
+    connectIfNamed: () => {
+      const access = accessFromEnvironment();
+      return access.kind === 'invalid' ? undefined : createQueueService(access, systemClock, CALL_DEADLINE_MS);
+    },
+    connectCluster: (options) => {
+      const cluster = connectCluster(options, systemClock, CALL_DEADLINE_MS);
+      if ('api' in cluster) return cluster;
+      process.stderr.write(`slipway: ${cluster.problem}\n`);
       return EXIT.badConfig;
     },
   });

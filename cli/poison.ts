@@ -1,31 +1,15 @@
 /** What `slipway poison list|show|redrive` do. Each returns its exit code. */
-import { styleText } from 'node:util';
 import { scanJson } from '../contract/json-scan.ts';
 import { type DecodedMessage, decodeMessage } from '../contract/message.ts';
 import { EXIT } from '../contract/runner-abi.ts';
-import type { Clock } from '../lib/clock.ts';
 import { isKind, ServiceError } from '../lib/errors.ts';
 import type { QueueService } from '../queue/service.ts';
 import { BORROW_S, type Borrowed, borrowAll } from './borrow.ts';
 import { isPoisonQueue, type QueuePair } from './names.ts';
+import { INTERRUPTED, type Output, paint, seconds } from './output.ts';
 import { detailsOf, groupCopies, type PoisonedTask, summaryOf } from './poisoned.ts';
 import { objection, redrive } from './redrive.ts';
 import { printable, printableLines, table } from './text.ts';
-
-/** Exit code after Ctrl-C: 128 + SIGINT. */
-export const INTERRUPTED = 130;
-
-/** Where a command writes, and what it knows of its terminal. */
-export interface Output {
-  out(text: string): void;
-  err(text: string): void;
-  readonly colour: boolean;
-  /** The terminal's width; undefined when the output is no terminal. */
-  readonly columns: number | undefined;
-  readonly clock: Clock;
-  /** Aborts when the person wants it to end. */
-  readonly stopping: AbortSignal;
-}
 
 /** Lists the tasks of a poison queue, or of all of the account. */
 export async function listPoison(
@@ -213,14 +197,6 @@ function writeTable(output: Output, tasks: readonly PoisonedTask[]): void {
 }
 
 const BARE = 'not told: the copy is the original message alone';
-
-function seconds(time: string): string {
-  return time.replace(/\.\d+Z$/, 'Z');
-}
-
-function paint(colour: boolean, style: 'bold' | 'red', text: string): string {
-  return colour ? styleText(style, text, { validateStream: false }) : text;
-}
 
 /** A task for reading. */
 function describe(task: PoisonedTask, colour: boolean): string[] {

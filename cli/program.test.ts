@@ -48,6 +48,8 @@ function setUp(...poisoned: readonly string[]) {
       clock,
       stopping: stop.signal,
       connect: () => queues,
+      connectIfNamed: () => queues,
+      connectCluster: () => 78,
     });
     return { code, out, err };
   };

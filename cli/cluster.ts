@@ -1,0 +1,67 @@
+/** The way to the cluster: that of kubectl. */
+import { KubeConfig } from '@kubernetes/client-node';
+import type { Clock } from '../lib/clock.ts';
+import { messageOf } from '../lib/errors.ts';
+import { createKubernetesApi, type KubernetesApi } from '../operator/jobs/api.ts';
+
+/** What the person says of the cluster. */
+export interface ClusterOptions {
+  /** Default: the context's namespace, else `default`. */
+  readonly namespace?: string | undefined;
+  /** A context of the kubeconfig. Default: its current one. */
+  readonly context?: string | undefined;
+}
+
+/** A namespace of a cluster. */
+export interface Cluster {
+  readonly api: KubernetesApi;
+  readonly namespace: string;
+  /** The API server's URL. */
+  readonly server: string;
+}
+
+/** Why there is no way; a sentence that says what to do. */
+export interface NoCluster {
+  readonly problem: string;
+}
+
+/** The address that client-node assumes where it finds neither a kubeconfig nor a service account. */
+const NOTHING_FOUND = 'http://localhost:8080';
+
+/** Reads the kubeconfig (KUBECONFIG, `~/.kube/config`) or, in a pod, its service account. Nothing is sent yet. */
+export function connectCluster(options: ClusterOptions, clock: Clock, deadlineMs: number): Cluster | NoCluster {
+  const config = new KubeConfig();
+  try {
+    config.loadFromDefault();
+  } catch (error) {
+    return {
+      problem: `the kubeconfig cannot be read (${messageOf(error)}). Correct it, or name another by KUBECONFIG`,
+    };
+  }
+  if (config.getCurrentCluster()?.server === NOTHING_FOUND && config.getCurrentUser()?.name === 'user')
+    return {
+      problem:
+        'there is no kubeconfig at ~/.kube/config, and this is no pod with a service account. Name a kubeconfig by KUBECONFIG',
+    };
+  if (options.context !== undefined) {
+    if (config.getContextObject(options.context) === null)
+      return { problem: `the kubeconfig has no context ${options.context}. ${contexts(config)}` };
+    config.setCurrentContext(options.context);
+  }
+  const server = config.getCurrentCluster()?.server;
+  if (server === undefined || server === '')
+    return { problem: `the kubeconfig names no cluster as its current one. ${contexts(config)}` };
+  const inContext = config.getContextObject(config.getCurrentContext())?.namespace;
+  return {
+    api: createKubernetesApi(config, clock, deadlineMs),
+    namespace: options.namespace ?? (inContext === undefined || inContext === '' ? 'default' : inContext),
+    server,
+  };
+}
+
+function contexts(config: KubeConfig): string {
+  const names = config.getContexts().map(({ name }) => name);
+  return names.length === 0
+    ? 'It has none at all: name another kubeconfig by KUBECONFIG'
+    : `Choose one by --context: ${names.join(', ')}`;
+}
