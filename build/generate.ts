@@ -8,10 +8,11 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { HINTS } from '../contract/diagnosis.ts';
+import { PERMISSIONS } from '../operator/permissions.ts';
 import { valuesReference } from './chart-reference.ts';
 import { chartSchema } from './chart-schema.ts';
 import { findHelm, HELM_REMEDY, helmTemplate } from './helm.ts';
-import { PERMISSIONS, roleRules } from './permissions.ts';
+import { roleRules } from './permissions.ts';
 
 /** A committed file and how it is made; `make` gives undefined where helm is needed and missing. */
 export interface Artefact {
@@ -53,7 +54,7 @@ export const ARTEFACTS: readonly Artefact[] = [
   {
     path: 'charts/slipway/templates/role.yaml',
     make: async () => {
-      const markers = { begin: '  # generated from build/permissions.ts: begin', end: '  # generated: end' };
+      const markers = { begin: '  # generated from operator/permissions.ts: begin', end: '  # generated: end' };
       const rules = roleRules(PERMISSIONS).replace(/^/gm, '  ');
       return replaceBetween(await read('charts/slipway/templates/role.yaml'), markers, rules);
     },

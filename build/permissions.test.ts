@@ -5,7 +5,8 @@ import type { ApiRequest, KubernetesApi } from '../operator/jobs/api.ts';
 import { createKubernetesStore } from '../operator/jobs/kubernetes.ts';
 import type { JobStore } from '../operator/jobs/store.ts';
 import { createLeaseStore, type LeaseStore, type LeaseTerms } from '../operator/lease-object.ts';
-import { PERMISSIONS, roleRules } from './permissions.ts';
+import { PERMISSIONS } from '../operator/permissions.ts';
+import { roleRules } from './permissions.ts';
 
 /** Every method of the store, so that a new one cannot be forgotten here. */
 const CALLS: { readonly [method in keyof JobStore]: (store: JobStore) => Promise<unknown> } = {

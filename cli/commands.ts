@@ -1,10 +1,13 @@
 /** What a file of commands gets to register itself with. */
 import type { QueueService } from '../queue/service.ts';
 import type { Cluster, ClusterOptions } from './cluster.ts';
+import type { ConfigSurroundings } from './config-command.ts';
+import type { DoctorSurroundings } from './doctor-command.ts';
+import type { ExplainSurroundings } from './explain-command.ts';
 import type { Output } from './output.ts';
 
 /** What the program works with. */
-export interface Surroundings extends Output {
+export interface Surroundings extends Output, ConfigSurroundings, ExplainSurroundings, DoctorSurroundings {
   /** Reaches the storage account, or says why it cannot and returns the exit code. */
   connect(): QueueService | number;
   /** The same without a word: undefined where the environment names no account. */

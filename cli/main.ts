@@ -2,10 +2,12 @@
 import { EXIT } from '../contract/runner-abi.ts';
 import { systemClock } from '../lib/clock.ts';
 import { listenForSignals } from '../lib/lifecycle.ts';
+import { createQueueInspector } from '../queue/inspect.ts';
 import { createQueueService } from '../queue/service.ts';
 import { connectCluster } from './cluster.ts';
 import { accessFromEnvironment } from './config.ts';
 import { runProgram } from './program.ts';
+import { textReader } from './read-text.ts';
 
 /** A person waits for each call. */
 const CALL_DEADLINE_MS = 15_000;
@@ -24,6 +26,10 @@ async function main(args: readonly string[]): Promise<number> {
     columns: process.stdout.isTTY === true ? process.stdout.columns : undefined,
     clock: systemClock,
     stopping: lifecycle.stopping,
+    readText: textReader(process.stdin),
+    openCluster: (options) => connectCluster(options, systemClock, CALL_DEADLINE_MS),
+    storageAccess: () => accessFromEnvironment(),
+    inspectQueues: (access) => createQueueInspector(access, systemClock, CALL_DEADLINE_MS),
     connect: () => {
       const access = accessFromEnvironment();
       if (access.kind !== 'invalid') return createQueueService(access, systemClock, CALL_DEADLINE_MS);

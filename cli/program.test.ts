@@ -25,6 +25,15 @@ function envelope(id: string, more: { readonly original?: string; readonly queue
   });
 }
 
+const unused = {
+  readText: async () => ({ problem: 'there are no files here' }),
+  openCluster: () => ({ problem: 'there is no cluster here' }),
+  inspectQueues: () => {
+    throw new Error('no queue is looked at here');
+  },
+  storageAccess: () => ({ kind: 'invalid', problem: 'not set' }) as const,
+};
+
 function setUp(...poisoned: readonly string[]) {
   const clock = new VirtualClock();
   const effects: string[] = [];
@@ -48,6 +57,7 @@ function setUp(...poisoned: readonly string[]) {
       clock,
       stopping: stop.signal,
       connect: () => queues,
+      ...unused,
       connectIfNamed: () => queues,
       connectCluster: () => 78,
     });

@@ -4,6 +4,9 @@ import { EXIT } from '../contract/runner-abi.ts';
 import { ServiceError } from '../lib/errors.ts';
 import { VERSION } from '../lib/version.ts';
 import type { Surroundings } from './commands.ts';
+import { addConfigCommand } from './config-command.ts';
+import { addDoctorCommand } from './doctor-command.ts';
+import { addExplainCommand } from './explain-command.ts';
 import { USAGE } from './output.ts';
 import { addPoisonCommands } from './poison-commands.ts';
 
@@ -14,12 +17,18 @@ export async function runProgram(args: readonly string[], surroundings: Surround
     exitCode = await work();
   };
   const program = new Command('slipway')
-    .description('Looks after the queues of a Slipway installation.')
+    .description('Looks after a Slipway installation and its queues.')
     .version(VERSION)
     .exitOverride()
     .configureOutput({ writeOut: surroundings.out, writeErr: surroundings.err })
     .showHelpAfterError('(--help shows how it is used)');
+  const exit = (code: number) => {
+    exitCode = code;
+  };
   addPoisonCommands(program, surroundings, run);
+  addConfigCommand(program, surroundings, exit);
+  addExplainCommand(program, surroundings, exit);
+  addDoctorCommand(program, surroundings, VERSION, exit);
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {

@@ -1,14 +1,12 @@
 /** The queues to receive from: those that are named, and those that discovery finds in the account. */
-import { clientOf, MAX_CLIENT_LENGTH } from '../contract/identity.ts';
 import { backoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { isKind, messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { QueueService } from '../queue/service.ts';
 import type { Source } from './config.ts';
-import type { FileConfig } from './config-schema.ts';
+import { discover } from './discover.ts';
 import type { LiveConfig } from './live-config.ts';
-import { fitsPattern } from './name-pattern.ts';
 
 /** What discovery works with. */
 export interface SourcesOptions {
@@ -18,20 +16,6 @@ export interface SourcesOptions {
   readonly log: Log;
   /** Called when other queues are received from than before. */
   readonly onChange: () => void;
-}
-
-/**
- * The sources among the account's queues. Only queues named {client}-tasks, never a poison queue, and none whose own poison queue would
- * have too long a name.
- */
-function discover(names: readonly string[], discovery: NonNullable<FileConfig['discovery']>): readonly Source[] {
-  return names.flatMap((queue) => {
-    const client = clientOf(queue);
-    const fits = (pattern: string) => fitsPattern(pattern, queue);
-    if (client === undefined || client.length > MAX_CLIENT_LENGTH) return [];
-    if (!discovery.include.some(fits) || discovery.exclude.some(fits)) return [];
-    return [{ queue, client, encoding: discovery.encoding, discovered: true }];
-  });
 }
 
 /** With a failing list the next try comes after this at first, and then more seldom. */

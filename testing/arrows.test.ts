@@ -26,9 +26,15 @@ const ARROWS: Readonly<Record<string, Arrows>> = {
   },
   cli: {
     parts: ['queue', 'contract', 'lib'],
-    packages: ['commander', '@kubernetes/client-node'],
+    packages: ['commander', 'yaml', '@kubernetes/client-node'],
     // Of the operator what is pure, its configuration, and its way to the API server; nothing that runs tasks.
     files: {
+      'operator/config.ts': 'a configuration is judged as the operator judges it',
+      'operator/permissions.ts': 'what the operator must be allowed is data',
+      'operator/discover.ts': 'pure: the queues that a pattern takes',
+      'operator/admission/slots.ts': 'pure: which Jobs count against a cap',
+      'operator/jobs/manifest.ts': 'pure: the Job that a message would become',
+      'operator/jobs/records.ts': 'pure: a Job as the operator reads it',
       'operator/jobs/api.ts': 'requests to the API server',
     },
   },
@@ -41,7 +47,7 @@ const ARROWS: Readonly<Record<string, Arrows>> = {
 /** Packages that only some files may import while the program runs; types are free. */
 const KEPT: readonly (readonly [packageName: string, files: readonly string[]])[] = [
   ['@kubernetes/client-node', ['operator/jobs/api.ts', 'operator/main.ts', 'cli/cluster.ts']],
-  ['@azure/storage-queue', ['queue/service.ts']],
+  ['@azure/storage-queue', ['queue/service.ts', 'queue/inspect.ts']],
   ['@azure/storage-blob', ['operator/settle/stored-result.ts', 'job-runner/blob-store.ts']],
   ['commander', ['cli/program.ts', 'cli/poison-commands.ts']],
   ['pino', ['lib/log.ts']],

@@ -1,7 +1,7 @@
 /** What a real API server says to the chart's objects, and what the operator's account may do there. */
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { PERMISSIONS } from '#/build/permissions.ts';
+import { PERMISSIONS } from '#/operator/permissions.ts';
 import { type ControlPlane, startControlPlane } from '#/testing/control-plane.ts';
 import { CHART, EXAMPLE, pathOf, podOf, render } from './chart.ts';
 

@@ -1,0 +1,45 @@
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { CHART_DEFAULTS, configOfValues, isChartValues } from './chart-values.ts';
+
+const values = (config: object, storage?: object) => configOfValues({ config, ...(storage ? { storage } : {}) });
+const entry = (name: string, key = 'connection-string') => ({
+  name: 'AZURE_STORAGE_CONNECTION_STRING',
+  valueFrom: { secretKeyRef: { name, key } },
+});
+
+test("what stands here as the chart's defaults is what values.yaml has", () => {
+  const file = parse(readFileSync(new URL('../charts/slipway/values.yaml', import.meta.url), 'utf8')) as {
+    config: { taskTypes: unknown };
+    storage: unknown;
+  };
+  expect(CHART_DEFAULTS).toEqual({ taskTypes: file.config.taskTypes, storage: file.storage });
+});
+
+test('a configuration file is none of values', () => {
+  expect(isChartValues({ config: {} })).toBe(true);
+  for (const raw of [{ queues: [] }, [], null, 'config']) expect(isChartValues(raw)).toBe(false);
+});
+
+test('types of the chart are there unless they are taken away, and get the connection string', () => {
+  expect(values({}, { existingSecret: 'store' })).toEqual({
+    taskTypes: { echo: {}, 'document-processing': { env: [entry('store')] } },
+  });
+  expect(
+    values(
+      { taskTypes: { echo: null, mine: { attempts: 2 } } },
+      { existingSecret: 's', key: 'k', taskTypes: ['mine'] },
+    ),
+  ).toEqual({
+    taskTypes: { 'document-processing': {}, mine: { attempts: 2, env: [entry('s', 'k')] } },
+  });
+});
+
+test('a type that names the variable itself keeps its own, and a SAS gives none', () => {
+  const own = { taskTypes: { 'document-processing': { env: [entry('own')] } } };
+  expect(values(own, { existingSecret: 'store' })).toEqual({ taskTypes: { echo: {}, ...own.taskTypes } });
+  expect(values({}, { existingSecret: 'store', access: 'sas-url' })).toEqual({
+    taskTypes: { echo: {}, 'document-processing': {} },
+  });
+});

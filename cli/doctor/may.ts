@@ -1,0 +1,98 @@
+/** What somebody may do: the person who asks, and the operator's service account. */
+import { isKind, type ServiceError } from '../../lib/errors.ts';
+import { PERMISSIONS } from '../../operator/permissions.ts';
+import { type Answer, ask, refusalOf } from '../ask.ts';
+import type { Cluster } from '../cluster.ts';
+import { accountUser, grant, type Right } from './commands.ts';
+import { type Finding, ok, problem, unknown } from './finding.ts';
+
+/** The finding for a question that the API server did not answer: where the person lacks a right, the command that grants it. */
+export function askable(
+  check: string,
+  error: ServiceError,
+  namespace: string,
+  user: string | undefined,
+  right: Right,
+): Finding {
+  if (!isKind(error, 'forbidden')) return unknown(check, refusalOf(error));
+  const detail = `you may not ${right.verbs.join(', ')} ${right.resource}${right.name === undefined ? '' : ` ${right.name}`} in ${namespace}. Let somebody who may ask, or grant it to you`;
+  return unknown(check, detail, user === undefined ? undefined : grant(namespace, user, right));
+}
+
+/** Each permission that the operator needs. `account`: the service account that is asked about; undefined: whoever asks. */
+export async function examineRights(
+  cluster: Cluster,
+  user: string | undefined,
+  account: string | undefined,
+): Promise<readonly Finding[]> {
+  const { namespace } = cluster;
+  const subject = account === undefined ? user : accountUser(namespace, account);
+  const findings: Finding[] = [];
+  for (const { group, resource, verbs } of PERMISSIONS) {
+    const check = `rights on ${resource}`;
+    const answers = await Promise.all(verbs.map((verb) => mayDo(cluster, account, { group, resource, verb })));
+    const failed = answers.find((answer) => !answer.ok);
+    if (failed !== undefined && !failed.ok) {
+      if (account === undefined || !isKind(failed.error, 'forbidden')) {
+        findings.push(unknown(check, refusalOf(failed.error)));
+        continue;
+      }
+      // The same answer for every permission, so it is given once.
+      const right = { group: 'authorization.k8s.io', resource: 'localsubjectaccessreviews', verbs: ['create'] };
+      const detail = `you may not ask what ${subject ?? 'the service account'} may do in ${namespace}. Let somebody who may ask, grant it to you, or run doctor --self with the account's own token`;
+      return [unknown('rights', detail, user === undefined ? undefined : grant(namespace, user, right))];
+    }
+    const missing = verbs.filter((_, at) => answers[at]?.ok === true && !answers[at].value);
+    if (missing.length === 0) findings.push(ok(check, `${subject ?? 'you'} may ${verbs.join(', ')}`));
+    else
+      findings.push(
+        problem(
+          check,
+          `${subject ?? 'you'} may not ${missing.join(', ')}`,
+          subject === undefined ? undefined : grant(namespace, subject, { group, resource, verbs: missing }),
+        ),
+      );
+  }
+  return findings;
+}
+
+/** Asks the API server's authorizer. A service account is asked about with the groups that each has, since rights may be bound to those. */
+function mayDo(
+  { api, namespace }: Cluster,
+  account: string | undefined,
+  { group, resource, verb }: { readonly group: string; readonly resource: string; readonly verb: string },
+): Promise<Answer<boolean>> {
+  const [kindOfResource, subresource] = resource.split('/');
+  const resourceAttributes = {
+    namespace,
+    verb,
+    group,
+    resource: kindOfResource,
+    ...(subresource === undefined ? {} : { subresource }),
+  };
+  const apiVersion = 'authorization.k8s.io/v1';
+  const request =
+    account === undefined
+      ? {
+          path: `/apis/${apiVersion}/selfsubjectaccessreviews`,
+          body: { apiVersion, kind: 'SelfSubjectAccessReview', spec: { resourceAttributes } },
+        }
+      : {
+          path: `/apis/${apiVersion}/namespaces/${namespace}/localsubjectaccessreviews`,
+          body: {
+            apiVersion,
+            kind: 'LocalSubjectAccessReview',
+            metadata: { namespace },
+            spec: {
+              user: accountUser(namespace, account),
+              groups: ['system:serviceaccounts', `system:serviceaccounts:${namespace}`, 'system:authenticated'],
+              resourceAttributes,
+            },
+          },
+        };
+  return ask(
+    api
+      .request({ method: 'POST', ...request })
+      .then((review) => (review as { status?: { allowed?: boolean } }).status?.allowed === true),
+  );
+}

@@ -1,0 +1,53 @@
+/** What the operator may do in its namespace: the one source of the chart's Role, held to the code by build/permissions.test.ts. */
+
+/** Verbs on one resource of one API group ('' is the core group). */
+export interface Permission {
+  readonly group: string;
+  readonly resource: string;
+  readonly verbs: readonly string[];
+  /** Only on the object that bears the release namespace's name. */
+  readonly ownNamespaceOnly?: true;
+  /** What for, as it stands in the Role. */
+  readonly why: string;
+}
+
+/** Nothing here reads a Secret or starts a pod other than by a Job. */
+export const PERMISSIONS: readonly Permission[] = [
+  {
+    group: 'batch',
+    resource: 'jobs',
+    verbs: ['create', 'get', 'list', 'patch', 'watch'],
+    why: 'One Job per message; what is known of the message stands on it.',
+  },
+  {
+    group: '',
+    resource: 'pods',
+    verbs: ['delete', 'list', 'watch'],
+    why: 'How a task ended stands on its pod; one that does not start is deleted, which uses up an attempt.',
+  },
+  {
+    group: '',
+    resource: 'pods/eviction',
+    verbs: ['create'],
+    why: 'One that does not start for a passing reason is evicted, which uses up none.',
+  },
+  {
+    group: '',
+    resource: 'events',
+    verbs: ['create', 'list'],
+    why: 'What kubectl describe job shows; why Kubernetes makes no pod is said there alone.',
+  },
+  {
+    group: 'coordination.k8s.io',
+    resource: 'leases',
+    verbs: ['create', 'get', 'update'],
+    why: 'The Lease by which replicas agree on the one that works.',
+  },
+  {
+    group: '',
+    resource: 'namespaces',
+    verbs: ['get'],
+    ownNamespaceOnly: true,
+    why: 'Whether it is being deleted: a Job that goes with its namespace is not cancelled.',
+  },
+];
