@@ -51,10 +51,28 @@ export const chartValuesSchema = z.strictObject({
     .number()
     .int()
     .min(0)
-    .describe('1, or 0 to stop the operator while its tasks go on. More is refused: this version elects no leader.'),
+    .describe(
+      'How many operators there are. One works, the others stand by and take over within 20 s. 0 stops the operator while its tasks go on.',
+    ),
+  scaleToZero: z
+    .strictObject({
+      schedule: z
+        .string()
+        .regex(/^(\S+ +\S+ +\S+ +\S+ +\S+)?$/)
+        .describe(
+          'When set, a CronJob of this schedule takes the place of the Deployment: a task starts at the next run, and is reported at the one after its end where the operator has to.',
+        ),
+      leaseSeconds: z
+        .number()
+        .int()
+        .min(120)
+        .max(604_800)
+        .describe('How long a run hides the messages of tasks that go on: at least twice the time between two runs.'),
+    })
+    .describe('An operator that runs now and then.'),
   storage,
   config: configSchema.describe(
-    "The operator's configuration file, as it is. A change restarts the operator; running tasks go on.",
+    "The operator's configuration file, as it is. A change is applied within about a minute, to new tasks; running ones go on.",
   ),
   serviceAccount: z
     .strictObject({

@@ -9,9 +9,12 @@ import { EXIT } from '../contract/runner-abi.ts';
 const MAIN = fileURLToPath(new URL('./main.ts', import.meta.url));
 
 /** Runs the operator's process in exactly this environment. */
-function run(env: Readonly<Record<string, string>>): Promise<{ code: number; stdout: string; stderr: string }> {
+function run(
+  env: Readonly<Record<string, string>>,
+  ...args: readonly string[]
+): Promise<{ code: number; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [MAIN], { env }, (error, stdout, stderr) =>
+    execFile(process.execPath, [MAIN, ...args], { env }, (error, stdout, stderr) =>
       resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
     );
   });
@@ -37,4 +40,15 @@ test('I9: a wrong configuration ends the process with 78 and every problem, and 
     '',
   ]);
   expect(stdout + stderr).not.toContain('hunter2');
+});
+
+test.each([
+  [['--twice'], "Unknown option '--twice'"],
+  [['--once', '--lease-seconds=5'], '--lease-seconds = "5": must be a whole number of seconds from 120 to 604800'],
+  [['--lease-seconds=900'], '--lease-seconds is for --once. Add --once, or leave it out'],
+])('a wrong command line (%j) ends it with 78, and says how it is used', async (args, problem) => {
+  const { code, stderr } = await run({}, ...args);
+  expect(code).toBe(EXIT.badConfig);
+  expect(stderr).toContain(problem);
+  expect(stderr).toContain('Usage: operator [--once');
 });

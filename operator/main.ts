@@ -1,4 +1,5 @@
 /** The operator's process: reads the configuration, connects, runs, and tells by its exit code how it went. */
+import { parseArgs } from 'node:util';
 import { KubeConfig } from '@kubernetes/client-node';
 import { EXIT } from '../contract/runner-abi.ts';
 import { systemClock } from '../lib/clock.ts';
@@ -12,9 +13,23 @@ import { createKubernetesStore } from './jobs/kubernetes.ts';
 import { createLeaseStore } from './lease-object.ts';
 import { type OperatorParts, runOperator } from './operator.ts';
 
+const USAGE = `Usage: operator [--once [--lease-seconds=SECONDS]]
+  --once                   settle what has ended, start what there is room for, and end
+  --lease-seconds=SECONDS  with --once: how long the messages of tasks that go on are hidden, 120 to 604800; at least
+                           twice the time to the next run. Default: 900
+Everything else is set by the file that SLIPWAY_CONFIG names, and by the environment.`;
+
 /** Runs the operator of the environment's configuration; returns the exit code. */
-export async function main(more: Pick<OperatorParts, 'checkpoint' | 'onListening'> = {}): Promise<number> {
+export async function main(
+  more: Pick<OperatorParts, 'checkpoint' | 'onListening'> = {},
+  args: readonly string[] = [],
+): Promise<number> {
   using lifecycle = listenForSignals();
+  const options = optionsOf(args);
+  if (typeof options === 'string') {
+    process.stderr.write(`slipway: ${options}\n${USAGE}\n`);
+    return EXIT.badConfig;
+  }
   let config: Config;
   try {
     config = await loadConfig();
@@ -51,6 +66,7 @@ export async function main(more: Pick<OperatorParts, 'checkpoint' | 'onListening
         queues: createQueueService(config.storage, clock),
         clock,
         log,
+        ...options,
         ...more,
       },
       lifecycle.stopping,
@@ -62,4 +78,23 @@ export async function main(more: Pick<OperatorParts, 'checkpoint' | 'onListening
   }
 }
 
-if (import.meta.main) process.exitCode = await main();
+/** What the command line says, or what is wrong with it. */
+function optionsOf(args: readonly string[]): Pick<OperatorParts, 'once'> | string {
+  let values: { readonly once?: boolean; readonly 'lease-seconds'?: string };
+  try {
+    ({ values } = parseArgs({
+      args: [...args],
+      options: { once: { type: 'boolean' }, 'lease-seconds': { type: 'string' } },
+    }));
+  } catch (error) {
+    return messageOf(error);
+  }
+  const text = values['lease-seconds'] ?? '900';
+  const leaseSeconds = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!(leaseSeconds >= 120 && leaseSeconds <= 604_800))
+    return `--lease-seconds = "${text}": must be a whole number of seconds from 120 to 604800`;
+  if (values.once === true) return { once: { leaseSeconds } };
+  return values['lease-seconds'] === undefined ? {} : '--lease-seconds is for --once. Add --once, or leave it out';
+}
+
+if (import.meta.main) process.exitCode = await main({}, process.argv.slice(2));

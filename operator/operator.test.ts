@@ -1,10 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { ServiceError } from '../lib/errors.ts';
 import { createLog } from '../lib/log.ts';
+import { FakeLeases } from '../testing/fake-leases.ts';
 import { testConfig } from '../testing/jobs.ts';
 import { task, World } from '../testing/rig.ts';
 import { settled } from '../testing/virtual-clock.ts';
+import { type Config, ConfigError } from './config.ts';
 import type { JobStore } from './jobs/store.ts';
+import type { LeaseStore } from './lease-object.ts';
 import { runOperator } from './operator.ts';
 
 const QUEUE = 'acme-tasks';
@@ -13,11 +16,20 @@ const QUEUE = 'acme-tasks';
 async function setUp({
   store = {},
   yaml = 'taskTypes: { echo: {} }',
+  ...more
 }: {
   store?: Partial<JobStore>;
   yaml?: string;
+  once?: { readonly leaseSeconds: number };
+  leases?: LeaseStore;
+  load?: () => Promise<Config>;
+  arrange?: (world: World) => void;
+  env?: NodeJS.ProcessEnv;
+  /** One that there is already. */
+  world?: World;
 } = {}) {
-  const world = new World(yaml);
+  const world = more.world ?? new World(yaml);
+  more.arrange?.(world);
   const lines: { level: string; msg: string }[] = [];
   const log = createLog('info', {}, { write: (line: string) => lines.push(JSON.parse(line)) });
   const stop = new AbortController();
@@ -25,11 +37,12 @@ async function setUp({
   let ended: 'no' | 'well' | Error = 'no';
   const running = runOperator(
     {
-      config: testConfig(yaml, { SLIPWAY_HTTP_PORT: '0' }),
+      config: testConfig(yaml, { SLIPWAY_HTTP_PORT: '0', ...more.env }),
       store: { ...world.store, ...store },
       queues: world.queues,
       clock: world.clock,
       log,
+      ...more,
       onListening: listening.resolve,
     },
     stop.signal,
@@ -58,6 +71,7 @@ async function setUp({
       await settled();
       await world.clock.advance(60_000);
       await running;
+      if (more.world !== undefined) return;
       await world[Symbol.asyncDispose]();
       expect(world.clock.sleepers).toBe(0);
     },
@@ -209,4 +223,109 @@ test('an error that nobody expected ends the operator in order, instead of leavi
   expect(at.ended()).toBe(bug);
   expect(at.lines.at(-1)?.msg).toBe('the operator has stopped');
   at.world.clock.nextRandom = () => 0.5;
+});
+
+describe('run once', () => {
+  test('starts what there is room for, hides the messages of what runs until the next run is over, and ends', async () => {
+    await using at = await setUp({
+      once: { leaseSeconds: 900 },
+      yaml: 'limits: { maxRunning: 2 }\ntaskTypes: { echo: {} }',
+      arrange: ({ queues }) => {
+        for (const id of ['t-1', 't-2', 't-3']) queues.send(QUEUE, task(id, { runMs: 3_600_000 }));
+      },
+    });
+    await at.world.clock.advance(20_000);
+    expect(at.ended()).toBe('well');
+    expect(await at.world.jobs()).toHaveLength(2);
+    const leases = at.world.queues.messages(QUEUE).map(({ visibleOn }) => visibleOn - at.world.clock.now());
+    expect(leases.filter((ms) => ms > 870_000)).toHaveLength(2);
+    expect(leases.filter((ms) => ms <= 0)).toHaveLength(1);
+  });
+
+  test('settles what has ended since the run before', async () => {
+    const yaml = 'taskTypes: { echo: {} }';
+    await using at = await setUp({ once: { leaseSeconds: 900 }, yaml });
+    at.world.queues.send(QUEUE, task('t-1', { runMs: 100_000 }));
+    await at.world.clock.advance(20_000);
+    expect([at.ended(), (await at.world.theJob()).settled]).toEqual(['well', false]);
+    await at.world.clock.advance(100_000);
+    await using next = await setUp({ once: { leaseSeconds: 900 }, yaml, world: at.world });
+    await at.world.clock.advance(20_000);
+    expect([next.ended(), (await at.world.theJob()).settled]).toEqual(['well', true]);
+    expect(at.world.queues.messages(QUEUE)).toEqual([]);
+  });
+
+  test('has nothing to do while another operator works', async () => {
+    const leases = new FakeLeases();
+    await using at = await setUp({ leases: leases.client(), env: { SLIPWAY_POD_NAME: 'worker' } });
+    await at.world.clock.advance(1000);
+    const run = { once: { leaseSeconds: 900 }, leases: leases.client(), env: { SLIPWAY_POD_NAME: 'run' } };
+    await using once = await setUp({ ...run, world: at.world });
+    await at.world.clock.advance(45_000);
+    expect(once.ended()).toBe('well');
+    expect(once.lines.map(({ msg }) => msg)).toContain('another operator works: this run has nothing to do');
+  });
+});
+
+describe('of two replicas', () => {
+  test('I6: one works and one stands by, both ready; told to stop, the one hands over at once', async () => {
+    const leases = new FakeLeases();
+    await using one = await setUp({ leases: leases.client(), env: { SLIPWAY_POD_NAME: 'one' } });
+    const { world } = one;
+    await world.clock.advance(1000);
+    await using other = await setUp({ leases: leases.client(), env: { SLIPWAY_POD_NAME: 'other' }, world });
+    await world.clock.advance(5000);
+    expect([(await one.get('/readyz')).status, (await other.get('/readyz')).status]).toEqual([200, 200]);
+    expect((await one.get('/readyz')).text).toContain('this replica works');
+    expect((await other.get('/readyz')).text).toContain('standby; one works');
+    expect((await other.get('/metrics')).text).toContain('slipway_leading 0');
+    world.queues.send(QUEUE, task('t-1', { runMs: 60_000 }));
+    await world.clock.advance(6000);
+    one.stop.abort();
+    await world.clock.advance(4000);
+    expect(one.ended()).toBe('well');
+    expect((await other.get('/metrics')).text).toContain('slipway_leading 1');
+    world.queues.send(QUEUE, task('t-2'));
+    await world.clock.advance(100_000);
+    expect((await world.jobs()).map(({ settled, end }) => [settled, end?.kind])).toEqual([
+      [true, 'complete'],
+      [true, 'complete'],
+    ]);
+    expect(world.doubles).toEqual([]);
+  });
+});
+
+describe('a configuration file that changes', () => {
+  test('I10: is applied; a broken one is refused, and an Event says so', async () => {
+    const pod = { SLIPWAY_HTTP_PORT: '0', SLIPWAY_POD_NAME: 'operator-1' };
+    let load = async () => testConfig('taskTypes: { echo: {} }', pod);
+    await using at = await setUp({ load: () => load(), env: pod });
+    load = async () => {
+      throw new ConfigError(['config.yaml: limits.maxRunning = 0: is too small. Use 1 or more']);
+    };
+    await at.world.clock.advance(30_000);
+    expect((await at.get('/metrics')).text).toContain('slipway_config_refused 1');
+    expect(at.world.store.notices).toMatchObject([
+      { reason: 'ConfigRefused', message: expect.stringContaining('limits.maxRunning = 0'), type: 'Warning' },
+    ]);
+    at.world.queues.send(QUEUE, task('t-1'));
+    await at.world.clock.advance(20_000);
+    expect(await at.world.theJob()).toMatchObject({ settled: true });
+    load = async () => testConfig('receiving: false\ntaskTypes: { echo: {} }', pod);
+    await at.world.clock.advance(10_000);
+    const { status, text } = await at.get('/readyz');
+    expect([status, text]).toEqual([200, expect.stringContaining('paused by configuration: nothing is received')]);
+    expect((await at.get('/metrics')).text).toContain('slipway_config_refused 0');
+    at.world.queues.send(QUEUE, task('t-2'));
+    await at.world.clock.advance(60_000);
+    expect(at.world.queues.messages(QUEUE)).toHaveLength(1);
+  });
+
+  test('cannot change what Jobs are recognised by', async () => {
+    const load = async () => testConfig('installation: other\ntaskTypes: { echo: {} }', { SLIPWAY_HTTP_PORT: '0' });
+    await using at = await setUp({ load });
+    await at.world.clock.advance(10_000);
+    const refusal = at.lines.find(({ msg }) => msg.startsWith('the changed configuration is refused'));
+    expect(JSON.stringify(refusal)).toContain('installation = \\"other\\": cannot change while the operator runs');
+  });
 });

@@ -27,6 +27,8 @@ export interface OperatorParts {
   readonly queues: QueueService;
   readonly clock: Clock;
   readonly log: Log;
+  /** Ends by itself as soon as nothing can be brought on, and hides running tasks' messages for so many seconds. */
+  readonly once?: { readonly leaseSeconds: number };
   readonly checkpoint?: Checkpoint;
   /** Called once the HTTP server listens. */
   readonly onListening?: (port: number) => void;
@@ -80,6 +82,10 @@ export async function runOperator(parts: OperatorParts, stopping: AbortSignal): 
   const over = new AbortController();
   const ending = AbortSignal.any([stopping, over.signal]);
   const reading = load === undefined ? undefined : keepReading(config, { load, store, clock, log, metrics }, ending);
+  if (parts.once !== undefined) {
+    pipeline.partingLeaseSeconds = parts.once.leaseSeconds;
+    void endWhenQuiet(pipeline, election, parts, over);
+  }
   // It leads until all is done: what is being settled while it stops is still its own.
   const resigned = new AbortController();
   const electing = election?.run(resigned.signal);
@@ -93,6 +99,29 @@ export async function runOperator(parts: OperatorParts, stopping: AbortSignal): 
     await reading;
     log.info({}, 'the operator has stopped');
   }
+}
+
+const LOOK_EACH_MS = 500;
+/** A run that comes while another works has nothing to do; one that died leaves a Lease of 15 s. */
+const ELECTED_WITHIN_MS = 30_000;
+
+/** Aborts `over` when twice in a row nothing was left to do. */
+async function endWhenQuiet(
+  pipeline: Pipeline,
+  election: LeaderElection | undefined,
+  { clock, log }: OperatorParts,
+  over: AbortController,
+): Promise<void> {
+  const begun = clock.monotonic();
+  for (let quiet = 0; quiet < 2 && !over.signal.aborted; ) {
+    await clock.sleep(LOOK_EACH_MS, over.signal);
+    const leads = election?.isLeading ?? true;
+    quiet = leads && pipeline.isQuiet ? quiet + 1 : 0;
+    if (leads || clock.monotonic() - begun < ELECTED_WITHIN_MS) continue;
+    log.warn({ holder: election?.holder }, 'another operator works: this run has nothing to do');
+    break;
+  }
+  over.abort(new Error('nothing is left to do'));
 }
 
 function elect(

@@ -209,7 +209,13 @@ export class Pipeline {
   /** True when nothing can be brought on now: it runs, or waits for its time. */
   get isQuiet(): boolean {
     const open = [...this.view.jobs()].some((job) => !job.settled && job.end !== undefined && !isOwed(job.annotations));
-    return this.view.state.kind === 'known' && !open && this.#deliveries.size === 0 && this.receiver.isQuiet;
+    return (
+      this.view.state.kind === 'known' &&
+      this.types.checked &&
+      !open &&
+      this.#deliveries.size === 0 &&
+      this.receiver.isQuiet
+    );
   }
 
   #handOn(source: Source, message: ReceivedMessage, slot: Slot): void {

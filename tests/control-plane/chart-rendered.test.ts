@@ -20,6 +20,22 @@ import {
   render,
 } from './chart.ts';
 
+interface CronJobSpec {
+  readonly schedule: string;
+  readonly concurrencyPolicy: string;
+  readonly suspend: boolean;
+  readonly jobTemplate: {
+    readonly spec: {
+      readonly template: {
+        readonly spec: {
+          readonly restartPolicy: string;
+          readonly containers: readonly [{ readonly args: readonly string[] }];
+        };
+      };
+    };
+  };
+}
+
 describe('helm', () => {
   test.each([
     ['the example', EXAMPLE],
@@ -46,10 +62,6 @@ describe('refused in a sentence', () => {
       'image.repository = r.example.com/a:1: ends in a tag or a digest. Set image.repository to the name alone',
     ],
     ['image.repository=a@sha256:00', 'image.repository = a@sha256:00: ends in a tag or a digest'],
-    [
-      'replicas=2',
-      "replicas = 2: this version elects no leader, and two operators would take each other's leases. Set replicas to 1",
-    ],
     [
       'storage.existingSecret=',
       'storage.existingSecret is not set: the operator cannot reach a queue. Create a Secret with the key connection-string in the namespace default',
@@ -81,15 +93,9 @@ describe('refused in a sentence', () => {
   });
 
   test('everything at once', async () => {
-    const said = await refusal(['--set', 'replicas=3']);
-    expect(said).toContain('The values have 5 problems:');
-    for (const value of [
-      'image.repository',
-      'replicas',
-      'storage.existingSecret',
-      'config.queues',
-      'config.runner.image',
-    ])
+    const said = await refusal([]);
+    expect(said).toContain('The values have 4 problems:');
+    for (const value of ['image.repository', 'storage.existingSecret', 'config.queues', 'config.runner.image'])
       expect(said).toContain(`  - ${value} `);
   });
 });
@@ -158,14 +164,45 @@ describe('rendered', () => {
     expect(Object.keys(file.taskTypes).sort()).toEqual(['document-processing', 'yes']);
   });
 
-  test('a change of the configuration, and of nothing else, changes the pod', async () => {
-    const [before, same, after] = await Promise.all([
+  test('a change of the configuration is for the pod that runs; one of the identity, or of its environment, needs another', async () => {
+    const [before, same, changed, identity, secret] = await Promise.all([
       render(),
       render(['--set', 'serviceAccount.annotations.a=b']),
-      render(['--set', 'config.limits.maxRunning=5']),
+      render(['--set', 'config.limits.maxRunning=5,config.receiving=false']),
+      render(['--set', 'config.installation=other']),
+      render(['--set', 'config.webhook.signingSecret.name=a,config.webhook.signingSecret.key=b']),
     ]);
     expect(podOf(same)).toEqual(podOf(before));
-    expect(podOf(after)).not.toEqual(podOf(before));
+    expect(podOf(changed)).toEqual(podOf(before));
+    expect(podOf(identity)).not.toEqual(podOf(before));
+    expect(podOf(secret)).not.toEqual(podOf(before));
+  });
+
+  test('two replicas are spread over nodes, and a drain takes one at a time', async () => {
+    const objects = await render(['--set', 'replicas=2']);
+    const { selector } = only(objects, 'Deployment').spec as unknown as { readonly selector: object };
+    expect(only(objects, 'PodDisruptionBudget').spec).toEqual({ maxUnavailable: 1, selector });
+    expect(podOf(objects).spec).toMatchObject({ topologySpreadConstraints: [{ labelSelector: selector }] });
+    expect((await render()).map(({ kind }) => kind)).not.toContain('PodDisruptionBudget');
+  });
+
+  test('scaled to zero, a CronJob with the same pod takes the place of the Deployment', async () => {
+    const objects = await render(['--set', 'scaleToZero.schedule=*/5 * * * *,scaleToZero.leaseSeconds=1200']);
+    expect(objects.map(({ kind }) => kind)).not.toContain('Deployment');
+    const { schedule, concurrencyPolicy, suspend, jobTemplate } = only(objects, 'CronJob')
+      .spec as unknown as CronJobSpec;
+    expect({ schedule, concurrencyPolicy, suspend }).toEqual({
+      schedule: '*/5 * * * *',
+      concurrencyPolicy: 'Forbid',
+      suspend: false,
+    });
+    const { restartPolicy, containers, ...rest } = jobTemplate.spec.template.spec;
+    const [{ args, ...container }] = containers;
+    expect([restartPolicy, args]).toEqual(['Never', ['--once', '--lease-seconds=1200']]);
+    const { containers: usual, ...pod } = podOf(await render()).spec;
+    const [first] = usual;
+    const { readinessProbe: _, ...operator } = { readinessProbe: {}, ...first };
+    expect([rest, container]).toEqual([pod, operator]);
   });
 
   test('storage by connection string: the operator and document-processing get it, by reference', async () => {
@@ -243,7 +280,7 @@ describe('rendered', () => {
       '--set-json',
       'podLabels={"team":"a","app.kubernetes.io/component":"task"}',
       '--set-json',
-      'podAnnotations={"prometheus.io/scrape":"true","checksum/config":"mine"}',
+      'podAnnotations={"prometheus.io/scrape":"true","checksum/installation":"mine"}',
       '--set-json',
       'nodeSelector={"disk":"ssd"}',
       '--set-json',
@@ -268,7 +305,7 @@ describe('rendered', () => {
     // What the chart itself needs is not overwritten: the selector would match no pod, and a changed configuration restart nothing.
     expect(metadata).toMatchObject({
       labels: { team: 'a', 'app.kubernetes.io/component': 'operator' },
-      annotations: { 'prometheus.io/scrape': 'true', 'checksum/config': expect.stringMatching(/^[0-9a-f]{64}$/) },
+      annotations: { 'prometheus.io/scrape': 'true', 'checksum/installation': expect.stringMatching(/^[0-9a-f]{64}$/) },
     });
   });
 
@@ -279,7 +316,7 @@ describe('rendered', () => {
 
   test("replicas 0 and a parent chart's global values are accepted", async () => {
     const objects = await render(['--set', 'replicas=0,global.a=b']);
-    expect(only(objects, 'Deployment').spec).toMatchObject({ replicas: 0, strategy: { type: 'Recreate' } });
+    expect(only(objects, 'Deployment').spec).toMatchObject({ replicas: 0 });
   });
 
   test.each([

@@ -27,6 +27,8 @@ test.each([
   ['storage by SAS', ['--set', 'storage.access=sas-url']],
   ['the longest name', [], 'x'.repeat(53)],
   ['a service account of theirs', ['--set', 'serviceAccount.create=false,serviceAccount.name=theirs']],
+  ['two replicas', ['--set', 'replicas=2']],
+  ['queues by pattern', ['--set-json', 'config.queues=[]', '--set-json', 'config.discovery={}']],
   ['no network policy', ['--set', 'networkPolicy.enabled=false']],
   [
     'everything set',
@@ -50,6 +52,14 @@ test.each([
   const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
   const taken = await cluster.kubectl(['apply', ...STRICT, '-f', '-', '-o', 'name'], { input });
   expect(taken.trim().split('\n')).toHaveLength(items.length);
+});
+
+test('scaled to zero, the CronJob is taken too', async () => {
+  const objects = await render(['--set', 'scaleToZero.schedule=*/5 * * * *'], 'slipway', TRIED);
+  const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects });
+  expect(await cluster.kubectl(['apply', ...STRICT, '-f', '-', '-o', 'name'], { input })).toContain(
+    'cronjob.batch/slipway',
+  );
 });
 
 test('manifests/slipway.yaml is taken as it is', async () => {

@@ -7,7 +7,7 @@
 {{/* What the values allow but a production cluster seldom wants, one sentence a line. */}}
 {{- define "slipway.warnings" -}}
 {{- if eq (int .Values.replicas) 0 }}
-replicas is 0: no message is received until it is 1. Tasks that run go on.
+replicas is 0: no message is received until it is 1 or more. Tasks that run go on.
 {{- end }}
 {{- if not (.Values.config.webhook).signingSecret }}
 config.webhook.signingSecret is not set: webhooks are unsigned, and their receiver cannot tell who sent them.

@@ -8,9 +8,6 @@ What the schema cannot say, or not in a sentence: all problems at once, each wit
 {{- else if regexMatch "(:[^/]*|@.*)$" .Values.image.repository -}}
 {{- $problems = append $problems (printf "image.repository = %s: ends in a tag or a digest. Set image.repository to the name alone, and image.tag to the rest" .Values.image.repository) -}}
 {{- end -}}
-{{- if gt (int .Values.replicas) 1 -}}
-{{- $problems = append $problems (printf "replicas = %v: this version elects no leader, and two operators would take each other's leases. Set replicas to 1, or to 0 to stop the operator" .Values.replicas) -}}
-{{- end -}}
 {{- if not .Values.storage.existingSecret -}}
 {{- $problems = append $problems (printf "storage.existingSecret is not set: the operator cannot reach a queue. Create a Secret with the key %s in the namespace %s and set storage.existingSecret to its name" (include "slipway.storageKey" .) .Release.Namespace) -}}
 {{- end -}}

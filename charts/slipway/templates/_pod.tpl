@@ -1,0 +1,111 @@
+{{/* The operator's pod, less its metadata: the same in the Deployment and in the CronJob. `args` are those of the process. */}}
+{{- define "slipway.podSpec" -}}
+{{- $ := .root -}}
+serviceAccountName: {{ include "slipway.serviceAccountName" $ }}
+automountServiceAccountToken: true
+# Kubernetes' variables for the Services of the namespace could be mistaken for settings.
+enableServiceLinks: false
+terminationGracePeriodSeconds: 60
+{{- with $.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  seccompProfile:
+    type: RuntimeDefault
+containers:
+  - name: operator
+    image: {{ printf "%s:%s" $.Values.image.repository ($.Values.image.tag | default $.Chart.AppVersion) | quote }}
+    imagePullPolicy: {{ $.Values.image.pullPolicy }}
+    {{- with .args }}
+    args:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+    env:
+      - name: SLIPWAY_CONFIG
+        value: /etc/slipway/config.yaml
+      - name: SLIPWAY_NAMESPACE
+        valueFrom:
+          fieldRef:
+            fieldPath: metadata.namespace
+      - name: SLIPWAY_POD_NAME
+        valueFrom:
+          fieldRef:
+            fieldPath: metadata.name
+      - name: SLIPWAY_INSTANCE
+        value: {{ $.Release.Name | quote }}
+      - name: SLIPWAY_HTTP_PORT
+        value: "8080"
+      - name: {{ eq $.Values.storage.access "sas-url" | ternary "AZURE_STORAGE_SAS_URL" "AZURE_STORAGE_CONNECTION_STRING" }}
+        valueFrom:
+          secretKeyRef:
+            name: {{ $.Values.storage.existingSecret }}
+            key: {{ include "slipway.storageKey" $ }}
+      {{- with ($.Values.config.webhook).signingSecret }}
+      - name: SLIPWAY_WEBHOOK_SECRET
+        valueFrom:
+          secretKeyRef:
+            name: {{ .name }}
+            key: {{ .key }}
+      {{- end }}
+    ports:
+      - name: http
+        containerPort: 8080
+    livenessProbe:
+      httpGet:
+        path: /healthz
+        port: http
+      periodSeconds: 10
+      timeoutSeconds: 5
+    {{- if not .args }}
+    readinessProbe:
+      httpGet:
+        path: /readyz
+        port: http
+      periodSeconds: 5
+      timeoutSeconds: 5
+    {{- end }}
+    # The reasons of a refused configuration are then shown by kubectl describe pod.
+    terminationMessagePolicy: FallbackToLogsOnError
+    {{- with $.Values.resources }}
+    resources:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+    securityContext:
+      allowPrivilegeEscalation: false
+      readOnlyRootFilesystem: true
+      capabilities:
+        drop: [ALL]
+    volumeMounts:
+      # The directory, not the file: only so does a changed ConfigMap reach the pod.
+      - name: config
+        mountPath: /etc/slipway
+        readOnly: true
+volumes:
+  - name: config
+    configMap:
+      name: {{ include "slipway.fullname" $ }}
+{{- with $.Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $.Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $.Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Its metadata. A changed configuration is read by the pod that runs; only what identifies the installation needs a new one. */}}
+{{- define "slipway.podMetadata" -}}
+labels:
+  {{- merge (include "slipway.selectorLabels" . | fromYaml) .Values.podLabels | toYaml | nindent 2 }}
+annotations:
+  {{- merge (dict "checksum/installation" (.Values.config.installation | default "" | sha256sum)) .Values.podAnnotations | toYaml | nindent 2 }}
+{{- end -}}
