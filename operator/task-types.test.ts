@@ -18,6 +18,7 @@ async function setUp(queues = '') {
   const life = world.rest();
   let checked = 0;
   const { store } = life.tools;
+  const live = new LiveConfig(config);
   const asking = {
     ...store,
     dryRun: async (...[job, signal]: Parameters<typeof store.dryRun>) => {
@@ -28,7 +29,7 @@ async function setUp(queues = '') {
     },
   };
   const types = new TaskTypes({
-    config: new LiveConfig(config),
+    config: live,
     context: () => life.tools.context,
     sources: () => config.sources,
     store: asking,
@@ -45,6 +46,7 @@ async function setUp(queues = '') {
   return {
     world,
     config,
+    live,
     types,
     refusals,
     run,
@@ -111,6 +113,17 @@ describe('task types', () => {
       expect([at.types.checked, at.checked()]).toEqual([true, 1]);
     },
   );
+
+  test('I7: after a change of the configuration all are asked about anew, at once, before anything is received', async () => {
+    await using at = await setUp();
+    at.refusals.set('bad', 'invalid');
+    await at.run();
+    expect([...at.types.paused.keys()]).toEqual(['bad']);
+    at.live.replace({ ...at.config, hash: 'another' });
+    expect([at.types.checked, at.types.paused.size]).toEqual([false, 0]);
+    await settled();
+    expect([at.types.checked, at.checked(), [...at.types.paused.keys()]]).toEqual([true, 2, ['bad']]);
+  });
 
   const ended = (client: string, configHash: string, name = 'acme-echo-abcdefghijkl') =>
     testJob({
