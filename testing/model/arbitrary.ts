@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { CHECKPOINTS } from '#/operator/checkpoint.ts';
 import { API_FAULTS, CELLS, QUEUE_FAULTS, WEBHOOK_FAULTS } from './faults.ts';
 import { KINDS } from './messages.ts';
-import type { Command } from './play.ts';
+import { type Command, VARIANT_NAMES } from './play.ts';
 
 const which = fc.nat(5);
 const shortTime = fc.constantFrom(1, 5, 15, 30, 60);
@@ -51,6 +51,9 @@ const aCommand: fc.Arbitrary<Command> = fc.oneof(
     of('queue outage', { fault: outage(QUEUE_FAULTS, '403', '500', '503', 'hang', 'reset'), seconds: longTime }),
   ),
   command(1, of('receiver outage', { fault: fc.constantFrom(...WEBHOOK_FAULTS), seconds: longTime })),
+  command(2, of('change configuration', { to: fc.constantFrom(...VARIANT_NAMES) })),
+  command(2, of('lose leadership', { which })),
+  command(3, of('gain leadership', { which })),
   command(2, of('watches break', {})),
   command(1, of('clock jumps', { which, seconds: fc.constantFrom(-3600, -120, -5, 5, 120, 3600) })),
   // Mostly the newest ones: only of a Job that runs is there anything left to go wrong.

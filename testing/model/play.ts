@@ -8,6 +8,7 @@ import { isHeld } from '#/operator/admission/slots.ts';
 import type { CheckpointName } from '#/operator/checkpoint.ts';
 import type { JobRecord } from '#/operator/jobs/records.ts';
 import type { QueueDialect } from '#/testing/fake-queue.ts';
+import { testConfig } from '#/testing/jobs.ts';
 import { type Life, World } from '#/testing/rig.ts';
 import { settled } from '#/testing/virtual-clock.ts';
 import { API_STEPS, type ApiFault, type Cell, QUEUE_STEPS, type QueueFault, type WebhookFault } from './faults.ts';
@@ -32,6 +33,16 @@ const TOLERATED_SKEW_MS = 30_000;
 /** Calm comes within that time after the last trouble, or not at all. */
 const CALM_WITHIN_MS = 8 * 3_600_000;
 
+/** What the configuration may be changed to. Caps stay: with smaller ones more would run than may, by right. */
+const VARIANTS = {
+  'as it was': '',
+  'nothing is received': 'receiving: false\n',
+  'a client is paused': 'clients: { acme: { receiving: false } }\n',
+  'other limits': 'webhook: { timeoutSeconds: 7 }\nclients: { "*": { weight: 3 } }\n',
+};
+export type Variant = keyof typeof VARIANTS;
+export const VARIANT_NAMES = Object.keys(VARIANTS) as readonly Variant[];
+
 /** What can happen. `which` picks one of those that there are. */
 export type Command =
   | { readonly do: 'send'; readonly kind: Kind; readonly ttlSeconds?: number }
@@ -50,6 +61,9 @@ export type Command =
   | { readonly do: 'API outage'; readonly fault: ApiFault; readonly seconds: number }
   | { readonly do: 'queue outage'; readonly fault: QueueFault; readonly seconds: number }
   | { readonly do: 'receiver outage'; readonly fault: WebhookFault; readonly seconds: number }
+  | { readonly do: 'change configuration'; readonly to: Variant }
+  | { readonly do: 'lose leadership'; readonly which: number }
+  | { readonly do: 'gain leadership'; readonly which: number }
   | { readonly do: 'watches break' }
   | { readonly do: 'clock jumps'; readonly seconds: number; readonly which: number }
   | { readonly do: 'delete Job'; readonly which: number }
@@ -70,12 +84,14 @@ export class Play implements AsyncDisposable {
   /** Operators that were started and did not die yet. */
   #lives: Life[] = [];
   #sent = 0;
+  readonly #yaml: string;
   /** Aborts when what was begun for a while is to end. */
   #over = new AbortController();
 
   /** @param shared whether the operators are told of the other consumer (`lease.shared`) */
   constructor({ shared = false } = {}) {
-    this.world = new World(`${YAML}${shared ? 'lease: { shared: true }\n' : ''}`);
+    this.#yaml = `${YAML}${shared ? 'lease: { shared: true }\n' : ''}`;
+    this.world = new World(this.#yaml);
     this.world.queues.create(OTHER_QUEUE);
     this.ledger = new Ledger(this.world);
   }
@@ -121,6 +137,12 @@ export class Play implements AsyncDisposable {
       case 'receiver outage':
         world.faults.setOutage({ step: 'webhook', fault: command.fault });
         return this.#clearAfter(['webhook'], command.seconds);
+      case 'change configuration':
+        return this.#configure(command.to);
+      case 'lose leadership':
+        return pick(this.#lives, command.which)?.lead(false);
+      case 'gain leadership':
+        return pick(this.#lives, command.which)?.lead(true);
       case 'watches break':
         return this.#breakWatches();
       case 'clock jumps': {
@@ -190,6 +212,7 @@ export class Play implements AsyncDisposable {
     this.#over.abort();
     this.#over = new AbortController();
     for (const life of this.#lives) life.kill();
+    this.#configure('as it was');
     world.store.terminating = false;
     for (const job of this.#unfinished())
       if (ledger.ofJob(job)?.kind === 'has a registry that is down') await this.#cancel(job);
@@ -228,6 +251,10 @@ export class Play implements AsyncDisposable {
 
   #unfinished(): readonly JobRecord[] {
     return this.world.snapshot().jobs.filter((job) => job.end === undefined);
+  }
+
+  #configure(variant: Variant): void {
+    this.world.liveConfig.replace(testConfig(`${this.#yaml}${VARIANTS[variant]}`));
   }
 
   /** Two operators at once may each receive as much as there are slots. */
