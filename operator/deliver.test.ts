@@ -202,8 +202,9 @@ describe('a message that comes again', () => {
     await using at = await setUp({ message: task('t-1', { runMs: 3_600_000 }) });
     await at.life.deliverNext();
     await at.world.clock.advance(60_000);
-    at.life.types.refuse('echo', 'refused');
+    // The change resumes all types, so the refusal comes after it.
     at.world.liveConfig.replace({ ...at.world.config, policies: new Map() });
+    at.life.types.refuse('echo', 'refused');
     await at.life.deliverNext();
     expect(at.poison()).toEqual([]);
     expect(at.life.passed).toContain('adopted');

@@ -66,6 +66,7 @@ describe.each(benches)('%s', (_, start) => {
   test('a queue that is not there: told as not-found, made when wanted, as often as wanted', async () => {
     const other = `${queue}-poison`;
     await failsAs(service.receive(other, 1, 10), 'not-found');
+    await failsAs(service.hasMessages(other), 'not-found');
     await failsAs(service.put(other, 'text', 60), 'not-found');
     await failsAs(service.renew(other, crypto.randomUUID(), 'AAAAAAAA', 10), 'not-found');
     await failsAs(service.remove(other, crypto.randomUUID(), 'AAAAAAAA'), 'not-found');
@@ -104,6 +105,17 @@ describe.each(benches)('%s', (_, start) => {
     expect(seconds(message.insertedOn - bench.now())).toBeLessThan(3);
     expect(seconds(message.expiresOn - bench.now() - 3_600_000)).toBeLessThan(3);
     expect(seconds(message.leaseUntil - bench.now() - 30_000)).toBeLessThan(3);
+  });
+
+  test('whether there are messages is seen without hiding or counting any; one that is hidden is not seen', async () => {
+    expect(await service.hasMessages(queue)).toBe(false);
+    await service.put(queue, 'text', 3600);
+    expect([await service.hasMessages(queue), await service.hasMessages(queue)]).toEqual([true, true]);
+    const message = only(await service.receive(queue, 1, 30));
+    expect(message.dequeueCount).toBe(1);
+    expect(await service.hasMessages(queue)).toBe(false);
+    await service.renew(queue, message.id, message.popReceipt, 0);
+    expect(await service.hasMessages(queue)).toBe(true);
   });
 
   test('a message is hidden for its lease, then comes again, and the first receipt is dead', async () => {
