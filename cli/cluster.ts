@@ -1,7 +1,7 @@
 /** The way to the cluster: that of kubectl. */
 import { KubeConfig } from '@kubernetes/client-node';
 import type { Clock } from '../lib/clock.ts';
-import { messageOf } from '../lib/errors.ts';
+import { messageOf, type ServiceError } from '../lib/errors.ts';
 import { createKubernetesApi, type KubernetesApi } from '../operator/jobs/api.ts';
 
 /** What the person says of the cluster. */
@@ -64,4 +64,22 @@ function contexts(config: KubeConfig): string {
   return names.length === 0
     ? 'It has none at all: name another kubeconfig by KUBECONFIG'
     : `Choose one by --context: ${names.join(', ')}`;
+}
+
+/** A failed request for a person: what happened, and what helps. */
+export function explainFault(
+  error: ServiceError,
+  { server, namespace }: Pick<Cluster, 'server' | 'namespace'>,
+): string {
+  const { kind, code, message } = error;
+  if (code === 'Unauthorized' || code === '401')
+    return `the API server at ${server} does not accept the kubeconfig's credentials. Renew them (kubectl get jobs would fail in the same way)`;
+  if (kind === 'forbidden') {
+    const right = /cannot (\w+) resource "([\w./-]+)" in API group "([\w.]*)"/.exec(message);
+    const what = right === null ? 'a right' : `the right to ${right[1]} ${right[2]}${right[3] ? `.${right[3]}` : ''}`;
+    return `you lack ${what} in namespace ${namespace}: ${message}. docs/cli.md has a Role with all that these commands need; -n names another namespace`;
+  }
+  if (kind === 'unknown')
+    return `${message}. Is the API server at ${server} reachable from here, and the right one? kubectl config get-contexts, --context`;
+  return `${message}`;
 }

@@ -1,5 +1,4 @@
 /** Where commands write, and how they end. */
-import { styleText } from 'node:util';
 import type { Clock } from '../lib/clock.ts';
 
 /** Exit code after Ctrl-C: 128 + SIGINT. */
@@ -22,11 +21,6 @@ export interface Output {
 
 /** What every help says last. */
 export const EXIT_CODES = `Exit codes: 0 done, 1 something failed, 2 wrong usage, 78 wrong configuration, ${INTERRUPTED} stopped by Ctrl-C.`;
-
-/** A text in a style, where there are colours. */
-export function paint(colour: boolean, style: 'bold' | 'red', text: string): string {
-  return colour ? styleText(style, text, { validateStream: false }) : text;
-}
 
 /** A moment in ISO 8601 without its fraction. */
 export function seconds(time: string): string {

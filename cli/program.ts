@@ -9,6 +9,7 @@ import { addDoctorCommand } from './doctor-command.ts';
 import { addExplainCommand } from './explain-command.ts';
 import { USAGE } from './output.ts';
 import { addPoisonCommands } from './poison-commands.ts';
+import { addTaskCommands } from './task-commands.ts';
 
 /** Runs a command line; returns the exit code. */
 export async function runProgram(args: readonly string[], surroundings: Surroundings): Promise<number> {
@@ -17,7 +18,7 @@ export async function runProgram(args: readonly string[], surroundings: Surround
     exitCode = await work();
   };
   const program = new Command('slipway')
-    .description('Looks after a Slipway installation and its queues.')
+    .description('Looks after a Slipway installation: its tasks, its queues, its configuration.')
     .version(VERSION)
     .exitOverride()
     .configureOutput({ writeOut: surroundings.out, writeErr: surroundings.err })
@@ -25,6 +26,7 @@ export async function runProgram(args: readonly string[], surroundings: Surround
   const exit = (code: number) => {
     exitCode = code;
   };
+  addTaskCommands(program, surroundings, run);
   addPoisonCommands(program, surroundings, run);
   addConfigCommand(program, surroundings, exit);
   addExplainCommand(program, surroundings, exit);

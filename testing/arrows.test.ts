@@ -36,6 +36,12 @@ const ARROWS: Readonly<Record<string, Arrows>> = {
       'operator/jobs/manifest.ts': 'pure: the Job that a message would become',
       'operator/jobs/records.ts': 'pure: a Job as the operator reads it',
       'operator/jobs/api.ts': 'requests to the API server',
+      'operator/jobs/kubernetes.ts': 'Jobs and pods, listed and watched as the operator does it',
+      'operator/jobs/store.ts': 'types: what watching reports',
+      'operator/jobs/notes.ts': 'pure: what the operator noted on a Job',
+      'operator/jobs/outcome.ts': 'pure: how a task ended',
+      'operator/settle/webhook-state.ts': 'pure: whether its webhook is owed',
+      'operator/lease-object.ts': 'the Lease by which an operator shows that it runs',
     },
   },
   'job-runner': {
@@ -49,7 +55,7 @@ const KEPT: readonly (readonly [packageName: string, files: readonly string[]])[
   ['@kubernetes/client-node', ['operator/jobs/api.ts', 'operator/main.ts', 'cli/cluster.ts']],
   ['@azure/storage-queue', ['queue/service.ts', 'queue/inspect.ts']],
   ['@azure/storage-blob', ['operator/settle/stored-result.ts', 'job-runner/blob-store.ts']],
-  ['commander', ['cli/program.ts', 'cli/poison-commands.ts']],
+  ['commander', ['cli/program.ts', 'cli/poison-commands.ts', 'cli/task-commands.ts']],
   ['pino', ['lib/log.ts']],
   ['prom-client', ['operator/metrics.ts']],
 ];

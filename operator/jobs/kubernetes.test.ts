@@ -97,6 +97,23 @@ describe('follow', () => {
     ]);
   });
 
+  test('without an installation asks for those of all, and as much more narrowly as it is told', async () => {
+    const { api, clock } = setUp();
+    const stop = new AbortController();
+    const options = {
+      namespace: 'slipway',
+      installation: undefined,
+      selector: 'a=b',
+      clock,
+      log: createLog('silent', {}),
+    };
+    const following = createKubernetesStore(api, options).follow(() => stop.abort(), stop.signal);
+    await following;
+    expect(api.requests.map(({ query }) => query?.['labelSelector'])).toEqual(
+      Array(2).fill('app.kubernetes.io/managed-by=slipway,a=b'),
+    );
+  });
+
   test('I5: a list of many pages is told only when it is whole', async () => {
     const pages = new Map([
       [undefined, { metadata: { continue: 'two' }, items: [rawJob('a')] }],

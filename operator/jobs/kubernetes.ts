@@ -14,7 +14,10 @@ import type { JobPatch, JobStore, Notice, Observation } from './store.ts';
 /** What the store needs to know about where it works. */
 export interface KubernetesStoreOptions {
   readonly namespace: string;
-  readonly installation: string;
+  /** Undefined: the Jobs of every installation, for who only looks. */
+  readonly installation: string | undefined;
+  /** A further label selector. */
+  readonly selector?: string | undefined;
   readonly clock: Clock;
   readonly log: Log;
   /** Milliseconds between full lists, since a watch can lose events silently. */
@@ -56,7 +59,11 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
   const pods = `/api/v1/namespaces/${namespace}/pods`;
   const events = `/api/v1/namespaces/${namespace}/events`;
   const own = `/api/v1/namespaces/${namespace}`;
-  const selector = `${LABEL.managedBy}=${MANAGED_BY},${LABEL.installation}=${installation}`;
+  const selector = [
+    `${LABEL.managedBy}=${MANAGED_BY}`,
+    ...(installation === undefined ? [] : [`${LABEL.installation}=${installation}`]),
+    ...(options.selector === undefined ? [] : [options.selector]),
+  ].join(',');
 
   /** Lists in pages, each trimmed before the next is asked for: whole objects carry up to 64 KiB of TASK_DATA. */
   async function list<Raw, Kept>(
