@@ -117,46 +117,58 @@ describe.skipIf(theirs)(
       expect(never).toMatchObject({ code: 1, stdout: expect.stringContaining('The poison queues do not have it.') });
     });
 
-    test('cancel: a task that is held back, before it ever starts, and one that runs; what is over is refused', async () => {
+    test('cancel: a task that is held, before it ever starts; one that runs; one while no operator runs', async () => {
       const dry = await slipway('cancel', 'held', '--dry-run');
       expect(dry).toMatchObject({ code: 0, stdout: expect.stringMatching(/^would ask +held .*which is waiting$/m) });
-      const asked = await slipway('cancel', 'held', 'runs', '--reason', 'ordered twice', '--wait');
+      const waiting = slipway('cancel', 'held', 'runs', '--reason', 'ordered twice', '--wait');
+      await eventually(
+        async () =>
+          expect((await tasks('--state', 'settling')).map(({ task }) => task).sort()).toEqual(['held', 'runs']),
+        WAIT_MS,
+      );
+
+      expect(await operator.stop()).toBe(0);
+      const late = await slipway('cancel', 'alone', '--reason', 'no longer wanted');
+      expect(late).toMatchObject({ code: 0, stderr: '' });
+      expect(late.stdout).toContain('No operator seems to run: it is cancelled as soon as an operator runs');
+      const [drained, open] = await Promise.all([slipway('drain', '--timeout', '1s'), tasks('--task', 'alone')]);
+      expect(open).toMatchObject([{ state: 'running', why: 'cancel asked for' }]);
+      expect(drained).toMatchObject({ code: 1, stdout: expect.stringMatching(/^others +globex +echo +running /m) });
+      expect(drained.stderr).toContain('2 running, 0 waiting, 2 settling, 0 webhooks owed');
+      expect(drained.stderr).toContain('no operator seems to run, so nothing will be settled');
+
+      operator = await start();
+      const [asked, acme] = await Promise.all([waiting, slipway('drain', '--client', 'acme')]);
       expect(asked).toMatchObject({ code: 0, stderr: '' });
       expect(asked.stdout).toMatch(/^asked +held .*which was waiting\. The operator ends it in seconds$/m);
       expect(asked.stdout).toMatch(/^asked +runs .*which was running\. The operator ends it in seconds$/m);
-      for (const task of ['held', 'runs']) {
-        expect(asked.stdout).toMatch(new RegExp(`^cancelled +${task} `, 'm'));
+      expect(acme).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining('nothing runs or is owed of client acme'),
+      });
+      for (const [task, why] of [
+        ['held', 'ordered twice'],
+        ['runs', 'ordered twice'],
+        ['alone', 'no longer wanted'],
+      ] as const) {
         expect(await reported(task)).toMatchObject({
           status: 'failed',
-          error: { code: 'Cancelled', message: expect.stringContaining('ordered twice') },
+          error: { code: 'Cancelled', message: `the task was cancelled: ${why}` },
         });
+        if (task !== 'alone') expect(asked.stdout).toMatch(new RegExp(`^cancelled +${task} `, 'm'));
       }
-      const [story, again] = await Promise.all([slipway('why', 'held'), slipway('cancel', 'held')]);
+      const [ended, story, again] = await Promise.all([
+        tasks('--state', 'cancelled'),
+        slipway('why', 'held'),
+        slipway('cancel', 'held'),
+      ]);
+      expect(ended.map(({ task }) => task).sort()).toEqual(['alone', 'held', 'runs']);
       expect(story.stdout).toMatch(/Z {2}cancelling was asked for: ordered twice; the operator ended its Job$/m);
       expect(story.stdout).not.toMatch(/released|attempt 1/);
       expect(again).toMatchObject({
         code: 1,
         stdout: '',
         stderr: expect.stringContaining('it is over: Cancelled at '),
-      });
-    });
-
-    test('cancel: while no operator runs, for the next one', async () => {
-      expect(await operator.stop()).toBe(0);
-      const asked = await slipway('cancel', 'alone', '--reason', 'no longer wanted');
-      expect(asked).toMatchObject({ code: 0, stderr: '' });
-      expect(asked.stdout).toContain('No operator seems to run: it is cancelled as soon as an operator runs');
-      const [drained, open] = await Promise.all([slipway('drain', '--timeout', '1s'), tasks('--task', 'alone')]);
-      expect(open).toMatchObject([{ state: 'running', why: 'cancel asked for' }]);
-      expect(drained).toMatchObject({ code: 1, stdout: expect.stringMatching(/^others +globex +echo +running /m) });
-      expect(drained.stderr).toContain('2 running, 0 waiting, 0 settling, 0 webhooks owed');
-      expect(drained.stderr).toContain('no operator seems to run, so nothing will be settled');
-      operator = await start();
-      expect(await slipway('drain', '--client', 'acme')).toMatchObject({ code: 0 });
-      expect(await tasks('--task', 'alone')).toMatchObject([{ state: 'cancelled' }]);
-      expect(await reported('alone')).toMatchObject({
-        status: 'failed',
-        error: { code: 'Cancelled', message: expect.stringContaining('no longer wanted') },
       });
     });
 
