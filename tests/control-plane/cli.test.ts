@@ -24,6 +24,8 @@ const NAMESPACE = 'cli';
 const QUEUE = 'acme-tasks';
 /** A pod that is deleted is given so long; a task that is cancelled ends with it. */
 const WAIT_MS = 40_000;
+/** Each look is a process. */
+const POLL_MS = 1000;
 
 let resources: AsyncDisposableStack;
 let azurite: Azurite;
@@ -75,6 +77,7 @@ describe.skipIf(theirs)(
       await eventually(
         async () => expect(Object.fromEntries((await tasks()).map(({ task, state }) => [task, state]))).toEqual(states),
         WAIT_MS,
+        POLL_MS,
       );
 
       const { code, stdout, stderr } = await slipway('tasks');
@@ -125,6 +128,7 @@ describe.skipIf(theirs)(
         async () =>
           expect((await tasks('--state', 'settling')).map(({ task }) => task).sort()).toEqual(['held', 'runs']),
         WAIT_MS,
+        POLL_MS,
       );
 
       expect(await operator.stop()).toBe(0);
@@ -254,7 +258,7 @@ async function tasks(...args: readonly string[]): Promise<readonly TaskLine[]> {
 
 /** Waits until a task is in that state, as the command line tells it. */
 function until(task: string, state: string): Promise<void> {
-  return eventually(async () => expect(await tasks('--task', task)).toMatchObject([{ state }]), WAIT_MS);
+  return eventually(async () => expect(await tasks('--task', task)).toMatchObject([{ state }]), WAIT_MS, POLL_MS);
 }
 
 function put(queue: string, task: string, type: string): Promise<void> {
