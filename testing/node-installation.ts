@@ -19,6 +19,12 @@ export interface NodeInstallation extends AsyncDisposable {
   readonly sink: WebhookSink;
   /** kubectl in the namespace. */
   kubectl(...args: readonly string[]): Promise<string>;
+  /** Installs the chart as a release of that name, in the same namespace; its pods are ready then. `changes` go over the values. */
+  install(release: string, changes?: object): Promise<void>;
+  /** `helm upgrade` to the values and `changes` over them; the new pods are ready then, the old ones may still be ending. */
+  upgrade(release: string, changes: object): Promise<void>;
+  /** `helm uninstall`; what the release consisted of is gone then. Rejects when that takes over a minute. */
+  uninstall(release: string): Promise<void>;
 }
 
 /** What an installation is configured by. */
@@ -28,9 +34,13 @@ export interface NodeInstallationOptions {
   readonly secrets?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** `config` of the chart's values, less queues, runner and webhook.allow. */
   readonly config: (node: RealNode) => object;
+  /** Other values of the chart, such as `replicas`. */
+  readonly values?: object;
 }
 
 const NAMESPACE = 'slipway';
+/** The release that is there from the start. */
+export const RELEASE = 'slipway';
 
 /** Builds the images if need be, starts the node and installs the chart: about a minute. */
 export async function installOnNode(options: NodeInstallationOptions): Promise<NodeInstallation> {
@@ -62,13 +72,23 @@ export async function installOnNode(options: NodeInstallationOptions): Promise<N
       webhook: { allow: [host] },
       ...options.config(node),
     },
+    ...options.values,
   };
   const directory = stack.use(await mkdtempDisposable(join(tmpdir(), 'slipway-e2e-')));
-  const file = join(directory.path, 'values.yaml');
-  await writeFile(file, stringify(values));
-  await node.helm(['install', 'slipway', CHART, '-n', NAMESPACE, '-f', file, '--wait', '--timeout', '120s'], {
-    timeoutMs: 150_000,
-  });
+  const file = async (name: string, content: object) => {
+    const path = join(directory.path, name);
+    await writeFile(path, stringify(content));
+    return path;
+  };
+  const base = await file('values.yaml', values);
+  const deploy = async (command: 'install' | 'upgrade', release: string, changes: object) => {
+    const files = ['-f', base, '-f', await file('changes.yaml', changes)];
+    await node.helm([command, release, CHART, '-n', NAMESPACE, ...files, '--wait', '--timeout', '120s'], {
+      timeoutMs: 150_000,
+    });
+  };
+  const install = (release: string, changes: object = {}) => deploy('install', release, changes);
+  await install(RELEASE);
   const kept = stack.move();
   return {
     node,
@@ -77,6 +97,10 @@ export async function installOnNode(options: NodeInstallationOptions): Promise<N
     queues,
     sink,
     kubectl,
+    install,
+    upgrade: (release, changes) => deploy('upgrade', release, changes),
+    uninstall: async (release) =>
+      void (await node.helm(['uninstall', release, '-n', NAMESPACE, '--wait', '--timeout', '60s'])),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }
