@@ -169,6 +169,23 @@ describe('told to stop', () => {
     ]);
   });
 
+  test('I10: takes no new receipt when its rights are gone: it could not be written onto the Job', async () => {
+    const patch = async () => {
+      throw new ServiceError('forbidden', 'Forbidden', 'the Role went before the operator');
+    };
+    await using at = await setUp({ store: { patch } });
+    at.world.queues.send(QUEUE, task('long', { runMs: 3_600_000 }));
+    await at.world.clock.advance(10_000);
+    at.world.newEffects();
+    at.stop.abort();
+    await at.world.clock.advance(100);
+    expect(at.ended()).toBe('well');
+    expect(at.world.effects).toEqual([]);
+    expect((await at.world.theJob()).annotations['slipway.dev/pop-receipt']).toBe(
+      at.world.queues.messages(QUEUE)[0]?.popReceipt,
+    );
+  });
+
   test('I7: gives back what has no Job yet', async () => {
     const create = async () => {
       throw new ServiceError('unavailable', '503', 'the server is away');

@@ -248,6 +248,9 @@ export class Pipeline {
         // Beside another consumer a lease may be longer already, for a reason.
         const isLongEnough = lease.state.until >= clock.now() + seconds * 1000;
         const isNew = job.annotations[ANNOTATION.popReceipt] !== lease.state.popReceipt;
+        // Uninstalled, an operator has lost its rights before it is told to stop: a receipt that cannot be written down is lost, and with
+        // it the message, until it comes back by itself. So the right is tried first; the receipt on the Job stays good without it.
+        if (!isLongEnough) await this.tools.store.patch(name, { annotations: {} }, signal);
         if (isLongEnough ? isNew : await lease.renew(seconds, signal))
           await writeReceipt(this.tools, job, lease, signal);
       }),
