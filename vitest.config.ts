@@ -16,6 +16,7 @@ export default defineConfig({
       tier('mutants', ['tests/mutants/**/*.test.ts'], 600_000),
       tier('integration', ['tests/integration/**/*.test.ts'], 120_000),
       tier('control-plane', ['tests/control-plane/**/*.test.ts'], 600_000),
+      tier('chaos', ['tests/chaos/**/*.test.ts'], 900_000),
       tier('images', ['tests/images/**/*.test.ts'], 900_000),
       tier('e2e', ['tests/e2e/**/*.test.ts'], 900_000),
     ],

@@ -1,5 +1,6 @@
 /** Fault scripts that go on until every fault of a table was really done, then do some at random, then none. */
 import { type Fault, type FaultProxy, type FaultScript, faultName } from '#/testing/fault-proxy.ts';
+import { randomOf } from '#/testing/random.ts';
 
 /** What is done to one operation. */
 export interface PlannedOperation {
@@ -49,17 +50,6 @@ export function faultPlan({ proxy, operations, seed, afterwards }: FaultPlanOpti
       calls++;
       return random() < afterwards.share ? planned.faults[Math.floor(random() * planned.faults.length)] : undefined;
     },
-  };
-}
-
-/** Numbers in [0, 1) that a seed decides (mulberry32). */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }
 

@@ -57,6 +57,13 @@ export interface ProxiedRequest {
   readonly fault: string | undefined;
 }
 
+/** A request that the server has answered, whatever became of the answer then. */
+export interface AnsweredRequest extends ProxiedRequest {
+  readonly body: Buffer;
+  /** The server's. */
+  readonly status: number;
+}
+
 /** Decides about each request when it has arrived whole. */
 export type FaultScript = (request: Omit<ProxiedRequest, 'fault'>) => Fault | undefined;
 
@@ -68,6 +75,8 @@ export interface FaultProxyOptions {
   readonly ca?: string;
   /** Names what a request asks for. */
   readonly operationOf: (method: string, path: string) => string;
+  /** Is told of each request that the server has answered. */
+  readonly observe?: (request: AnsweredRequest) => void;
 }
 
 /** A running proxy. Disposing of it destroys every connection, on both sides. */
@@ -134,7 +143,13 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
     const { method = '', url: path = '' } = request;
     const seen = { method, path, operation: options.operationOf(method, path), at: Date.now() };
     const fault = script?.(seen);
-    requests.push({ ...seen, fault: fault && faultName(fault) });
+    const asked = { ...seen, fault: fault && faultName(fault) };
+    requests.push(asked);
+    const askAndTell = async () => {
+      const answer = await ask(request, body, response);
+      options.observe?.({ ...asked, body, status: answer.statusCode ?? 0 });
+      return answer;
+    };
     const count = () => {
       if (fault === undefined) return;
       const cell = cellOf(faultName(fault), seen.operation);
@@ -152,7 +167,7 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
         request.socket.resetAndDestroy();
         return;
       case 'lost-reply': {
-        const answer = await ask(request, body, response);
+        const answer = await askAndTell();
         count();
         answer.destroy();
         request.socket.resetAndDestroy();
@@ -162,7 +177,7 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
         await delay(fault.ms, undefined, { signal: closing.signal });
         count();
     }
-    const answer = new Answer(await ask(request, body, response), response, fault, count);
+    const answer = new Answer(await askAndTell(), response, fault, count);
     underWay.add(answer);
     response.once('close', () => underWay.delete(answer));
     answer.deliver();

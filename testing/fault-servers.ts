@@ -4,7 +4,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { parse, stringify } from 'yaml';
-import { type Fault, type FaultProxy, startFaultProxy } from '#/testing/fault-proxy.ts';
+import { type Fault, type FaultProxy, type FaultProxyOptions, startFaultProxy } from '#/testing/fault-proxy.ts';
 
 /** What is asked of Azure's queues; named as in queue/service.ts. */
 export const QUEUE_OPERATIONS = ['receive', 'renew', 'remove', 'put', 'exists', 'list', 'ensureQueue'] as const;
@@ -87,10 +87,15 @@ export interface QueueProxy extends FaultProxy {
 /**
  * Starts a proxy in front of the queues of a connection string. Signatures cover path and headers, not the host, so
  * they stay valid.
+ *
+ * @param observe is told of each request that the queues have answered
  */
-export async function startQueueProxy(connectionString: string): Promise<QueueProxy> {
+export async function startQueueProxy(
+  connectionString: string,
+  observe?: FaultProxyOptions['observe'],
+): Promise<QueueProxy> {
   const { origin } = new URL(/QueueEndpoint=([^;]+)/.exec(connectionString)?.[1] ?? '');
-  const proxy = await startFaultProxy({ upstream: origin, operationOf: queueOperation });
+  const proxy = await startFaultProxy({ upstream: origin, operationOf: queueOperation, ...(observe && { observe }) });
   return { ...proxy, connectionString: connectionString.replace(origin, proxy.url) };
 }
 

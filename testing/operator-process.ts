@@ -31,6 +31,8 @@ export interface OperatorProcess extends AsyncDisposable {
   readonly port: Promise<number>;
   /** The first line (past or future) that fits. */
   waitFor(what: string, fits: (line: LogLine) => boolean, timeoutMs?: number): Promise<LogLine>;
+  /** Its exit code, once it has ended; null where a signal ended it. */
+  readonly ended: Promise<number | null>;
   /** SIGTERM, then its exit code. */
   stop(): Promise<number | null>;
   /** SIGKILL. */
@@ -107,6 +109,7 @@ export async function startOperator(options: OperatorOptions): Promise<OperatorP
   return {
     pid: child.pid,
     lines,
+    ended,
     waitFor,
     get port() {
       return waitFor('its start', (line) => line.msg === 'the operator starts').then((line) => Number(line['port']));

@@ -19,6 +19,7 @@ export const tiers: readonly Tier[] = [
   { name: 'mutants', obstacle: nothing },
   { name: 'integration', obstacle: nothing },
   { name: 'control-plane', obstacle: () => first(controlPlane) },
+  { name: 'chaos', obstacle: () => first(controlPlane) },
   { name: 'images', obstacle: () => first([linux, root, ...commands(...engine)]) },
   { name: 'e2e', obstacle: () => first([linux, root, go, ...commands(...engine, ...node)]) },
 ];

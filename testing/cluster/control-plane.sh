@@ -5,8 +5,9 @@
 #   control-plane.sh missing build|node   names the binaries that one of the two would build
 #   control-plane.sh up         starts everything, KWOK where STAGES is set; prints the kubeconfig's path (about 6 seconds)
 #   control-plane.sh down       stops exactly what `up` started and removes RUN
+#   control-plane.sh apiserver-down|apiserver-up   stops the API server alone (with SIGNAL, else TERM), and starts it again
 # BIN: where binaries go. RUN: state, keys, logs, pids. PORT: the API server's port (etcd and the others use the four after it).
-# STAGES: files of KWOK stages, separated by commas.
+# STAGES: files of KWOK stages, separated by commas. AUDIT: a file with an audit policy; the log is then RUN/log/audit.log.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 K8S=v1.35.8 HELM=v4.2.4 KWOK=v0.8.0 COREDNS=v1.14.7 REGISTRY=v3.1.2
@@ -14,6 +15,8 @@ BIN=${BIN:-${XDG_CACHE_HOME:-$HOME/.cache}/slipway/k8s-$K8S}
 RUN=${RUN:-/tmp/slipway-control-plane}
 PORT=${PORT:-16443}
 STAGES=${STAGES:-}
+AUDIT=${AUDIT:-}
+KUBECONFIG_ADMIN=$RUN/admin.kubeconfig ETCD=http://127.0.0.1:$((PORT + 1))
 source "$here/processes.sh"
 
 # What each command builds: name and version. A stamp beside each binary says which version it is.
@@ -75,8 +78,21 @@ keys() {
   openssl ec -in sa.key -pubout -out sa.pub
 }
 
+apiserver-up() {
+  local audit=()
+  # Each event is written before its request is answered, into one file: nothing is lost but by a kill, and nothing is rotated away.
+  if [[ -n $AUDIT ]]; then audit=(--audit-policy-file="$AUDIT" --audit-log-path="$RUN/log/audit.log" --audit-log-mode=blocking --audit-log-maxsize=1000000); fi
+  start apiserver "$BIN/kube-apiserver" --etcd-servers="$ETCD" --bind-address=127.0.0.1 --advertise-address=127.0.0.1 --secure-port="$PORT" --endpoint-reconciler-type=none \
+    --cert-dir="$RUN/pki" --tls-cert-file="$RUN/pki/apiserver.crt" --tls-private-key-file="$RUN/pki/apiserver.key" --client-ca-file="$RUN/pki/ca.crt" \
+    --service-cluster-ip-range=10.96.0.0/16 --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged=true \
+    --service-account-issuer=https://kubernetes.default.svc --service-account-key-file="$RUN/pki/sa.pub" --service-account-signing-key-file="$RUN/pki/sa.key" \
+    ${audit[@]+"${audit[@]}"}
+  wait_for 60 apiserver "$BIN/kubectl" --kubeconfig="$KUBECONFIG_ADMIN" get --raw /readyz
+}
+apiserver-down() { stop apiserver; }
+
 up() {
-  local kubeconfig=$RUN/admin.kubeconfig etcd=http://127.0.0.1:$((PORT + 1)) peer=http://127.0.0.1:$((PORT + 2))
+  local kubeconfig=$KUBECONFIG_ADMIN peer=http://127.0.0.1:$((PORT + 2))
   local k="$BIN/kubectl --kubeconfig=$kubeconfig"
   mkdir -p "$RUN/log" "$RUN/pid"
   (keys 2>"$RUN/log/openssl.log")
@@ -84,13 +100,9 @@ up() {
   $k config set-credentials a --client-certificate="$RUN/pki/admin.crt" --client-key="$RUN/pki/admin.key" --embed-certs >/dev/null
   $k config set-context x --cluster=c --user=a >/dev/null
   $k config use-context x >/dev/null
-  start etcd "$BIN/etcd" --name=n --data-dir="$RUN/etcd" --unsafe-no-fsync --log-level=warn --listen-client-urls="$etcd" --advertise-client-urls="$etcd" \
+  start etcd "$BIN/etcd" --name=n --data-dir="$RUN/etcd" --unsafe-no-fsync --log-level=warn --listen-client-urls="$ETCD" --advertise-client-urls="$ETCD" \
     --listen-peer-urls="$peer" --initial-advertise-peer-urls="$peer" --initial-cluster="n=$peer"
-  start apiserver "$BIN/kube-apiserver" --etcd-servers="$etcd" --bind-address=127.0.0.1 --advertise-address=127.0.0.1 --secure-port="$PORT" --endpoint-reconciler-type=none \
-    --cert-dir="$RUN/pki" --tls-cert-file="$RUN/pki/apiserver.crt" --tls-private-key-file="$RUN/pki/apiserver.key" --client-ca-file="$RUN/pki/ca.crt" \
-    --service-cluster-ip-range=10.96.0.0/16 --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged=true \
-    --service-account-issuer=https://kubernetes.default.svc --service-account-key-file="$RUN/pki/sa.pub" --service-account-signing-key-file="$RUN/pki/sa.key"
-  wait_for 60 apiserver $k get --raw /readyz
+  apiserver-up
   local common="--kubeconfig=$kubeconfig --authentication-kubeconfig=$kubeconfig --authorization-kubeconfig=$kubeconfig --bind-address=127.0.0.1 --leader-elect=false --kube-api-qps=500 --kube-api-burst=1000"
   start kcm "$BIN/kube-controller-manager" $common --secure-port=$((PORT + 3)) --service-account-private-key-file="$RUN/pki/sa.key" --root-ca-file="$RUN/pki/ca.crt"
   start scheduler "$BIN/kube-scheduler" $common --secure-port=$((PORT + 4))
@@ -110,7 +122,7 @@ down() {
 }
 
 case ${1-} in
-  build | node | up | down) "$1" ;;
+  build | node | up | down | apiserver-up | apiserver-down) "$1" ;;
   missing) missing "$2" ;;
-  *) sed -n '2,9s/^# //p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,10s/^# //p' "$0" >&2; exit 2 ;;
 esac

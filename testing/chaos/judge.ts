@@ -1,0 +1,243 @@
+/** Whether a chaos run has kept every promise. Pure: it knows nothing but the history. */
+import type { Delivery, History, JobVersion, PutMessage, QueueCall } from '#/testing/chaos/history.ts';
+import { isUnseenEnd, runningSteps } from '#/testing/chaos/running.ts';
+
+/** The promises, each with what it says. */
+export const PROMISES = {
+  'not-lost': 'every well-formed message has a Job, which is settled; none is left in its queue',
+  'one-job': 'no message has a second Job',
+  'no-invention': 'no Job and no poison copy without a message that calls for it',
+  'right-end': 'a Job ends as its task does',
+  poison: 'a message that failed has a poison copy under its id, and no other has one',
+  webhook: 'a webhook that is asked for arrives, with the right status and one webhook-id, which no other task has',
+  'delete-last': 'a message is removed after its Job has ended, and after its poison copy was put',
+  cap: 'Jobs that run are never more than maxRunning, but for an overlap of operators',
+} as const;
+export type Promised = keyof typeof PROMISES;
+
+/** A promise that was broken. */
+export interface Violation {
+  readonly promise: Promised;
+  /** Of the message, its id in the run and by the queue service; of the cap: none. */
+  readonly task: string;
+  readonly evidence: string;
+}
+
+/** What a judge found. */
+export interface Verdict {
+  readonly violations: readonly Violation[];
+  /** Messages by kind, and what became of them. */
+  readonly outcomes: Readonly<Record<string, Readonly<Record<Outcome, number>>>>;
+  readonly cap: {
+    readonly most: number;
+    /** How often the number rose above `maxRunning`, and for how long all in all. */
+    readonly times: number;
+    readonly overMs: number;
+  };
+  /** Repetitions that are allowed: more deliveries of one webhook, more copies under one id. */
+  readonly repeated: { readonly webhooks: number; readonly poison: number };
+  /** Jobs of which Kubernetes itself had two pods alive at one moment: it may start a program twice. */
+  readonly twinPods: number;
+}
+type Outcome = 'completed' | 'failed' | 'rejected' | 'unfinished';
+
+/** Judges. */
+export function judge(history: History): Verdict {
+  const violations: Violation[] = [];
+  const jobs = Map.groupBy(history.jobs, ({ messageId }) => messageId);
+  const copies = Map.groupBy(history.poison, ({ messageId }) => messageId);
+  const deliveries = Map.groupBy(history.deliveries, ({ id }) => id);
+  const calls = Map.groupBy(history.calls, ({ messageId }) => messageId);
+  const outcomes: Record<string, Record<Outcome, number>> = {};
+  const known = new Map(history.puts.map((put) => [put.messageId, put]));
+
+  for (const put of history.puts) {
+    const say = (promise: Promised, evidence: string) =>
+      violations.push({ promise, task: `${put.id} (${put.kind}, message ${put.messageId} of ${put.queue})`, evidence });
+    const lives = livesOf(jobs.get(put.messageId) ?? []);
+    const ofIt = calls.get(put.messageId) ?? [];
+    judgeJobs(put, lives, say);
+    judgePoison(put, copies.get(put.messageId)?.length ?? 0, say);
+    judgeWebhooks(put, deliveries.get(put.id) ?? [], say);
+    judgeRemoval(put, lives, ofIt, say);
+    const row = (outcomes[put.kind] ??= { completed: 0, failed: 0, rejected: 0, unfinished: 0 });
+    row[outcomeOf(put, lives, ofIt)]++;
+  }
+
+  for (const [queue, count] of Object.entries(history.left))
+    if (count > 0) violations.push({ promise: 'not-lost', task: queue, evidence: `${count} messages are left in it` });
+  for (const [messageId, versions] of jobs)
+    if (messageId === undefined || !known.has(messageId))
+      violations.push({
+        promise: 'no-invention',
+        task: messageId ?? 'no message',
+        evidence: `Job ${versions[0]?.name} stands for no message that was put`,
+      });
+  for (const { messageId, queue } of history.poison)
+    if (messageId === undefined || !known.has(messageId))
+      violations.push({ promise: 'no-invention', task: messageId ?? 'no message', evidence: `a copy in ${queue}` });
+  violations.push(...sharedIds(history.deliveries));
+
+  const cap = capOf(history);
+  const { maxRunning, overlap } = history.limits;
+  if (cap.most > maxRunning + overlap)
+    violations.push({
+      promise: 'cap',
+      task: 'all',
+      evidence: `${cap.most} Jobs ran at once; maxRunning is ${maxRunning}, and an overlap may bring ${overlap} more`,
+    });
+  return {
+    violations,
+    outcomes,
+    cap,
+    repeated: {
+      webhooks: history.deliveries.length - new Set(history.deliveries.map(({ webhookId }) => webhookId)).size,
+      poison: history.poison.length - copies.size,
+    },
+    twinPods: twinPods(history),
+  };
+}
+
+type Say = (promise: Promised, evidence: string) => void;
+
+/** One Job from its first version to its last. */
+interface Life {
+  readonly name: string;
+  readonly uid: string;
+  readonly createdAt: number;
+  readonly end: 'completed' | 'failed' | undefined;
+  /** At the earliest. */
+  readonly endedAt: number | undefined;
+  readonly settled: boolean;
+  readonly goneAt: number | undefined;
+}
+
+/** The Jobs of a message in the order of their first versions. */
+function livesOf(versions: readonly JobVersion[]): readonly Life[] {
+  const ordered = versions.toSorted((a, b) => a.revision - b.revision);
+  return [...Map.groupBy(ordered, ({ uid }) => uid).values()].map((ofOne) => {
+    const [first, last] = [ofOne[0] as JobVersion, ofOne.at(-1) as JobVersion];
+    const ending = ofOne.find(({ end }) => end !== undefined);
+    return {
+      name: first.name,
+      uid: first.uid,
+      createdAt: first.createdAt,
+      end: ending?.end,
+      endedAt: ending && (isUnseenEnd(ending) ? ending.endedAt : ending.askedAt),
+      settled: last.settled,
+      goneAt: ofOne.find(({ gone }) => gone)?.answeredAt,
+    };
+  });
+}
+
+function judgeJobs({ expected }: PutMessage, lives: readonly Life[], say: Say): void {
+  if (expected === 'malformed') {
+    if (lives.length > 0) say('no-invention', `Job ${lives[0]?.name} for a message that is malformed`);
+    return;
+  }
+  for (const [at, later] of lives.entries()) {
+    const earlier = lives[at - 1];
+    if (earlier === undefined) continue;
+    const over = earlier.goneAt ?? earlier.endedAt;
+    const concurrent = over === undefined || over > later.createdAt ? 'while' : 'after';
+    say(
+      'one-job',
+      `Job ${later.name} (uid ${later.uid}) was created at ${time(later.createdAt)}, ${concurrent} Job ${earlier.name} ` +
+        `(uid ${earlier.uid}, created at ${time(earlier.createdAt)}) ran`,
+    );
+  }
+  if (lives.length === 0) say('not-lost', 'it never had a Job');
+  for (const { name, end, settled, goneAt } of lives) {
+    if (end === undefined) say('not-lost', `Job ${name} has not ended${goneAt === undefined ? '' : ', and is gone'}`);
+    else if (end !== expected) say('right-end', `Job ${name} ended as ${end}, not as ${expected}`);
+    if (end !== undefined && !settled) say('not-lost', `Job ${name} has ended, and is not settled`);
+  }
+}
+
+function judgePoison({ expected }: PutMessage, copies: number, say: Say): void {
+  if (expected === 'completed' && copies > 0) say('poison', `${copies} poison copies of a task that completed`);
+  if (expected !== 'completed' && copies === 0) say('poison', 'no poison copy');
+}
+
+function judgeWebhooks({ expected, webhook }: PutMessage, deliveries: readonly Delivery[], say: Say): void {
+  if (!webhook) {
+    if (deliveries.length > 0) say('webhook', `${deliveries.length} webhooks that nobody asked for`);
+    return;
+  }
+  if (deliveries.length === 0) return say('webhook', 'none arrived');
+  const right = expected === 'completed' ? 'completed' : 'failed';
+  const statuses = [...new Set(deliveries.map(({ status }) => status))];
+  if (statuses.some((status) => status !== right)) say('webhook', `told as ${statuses.join(' and ')}, not as ${right}`);
+  const ids = [...new Set(deliveries.map(({ webhookId }) => webhookId))];
+  if (ids.length > 1) say('webhook', `under several ids: ${ids.join(', ')}`);
+}
+
+function judgeRemoval({ expected }: PutMessage, lives: readonly Life[], calls: readonly QueueCall[], say: Say): void {
+  const removed = first(calls, 'removed');
+  if (removed === undefined) return say('not-lost', 'it was never removed from its queue');
+  const endedAt = lives.map((life) => life.endedAt).find((at) => at !== undefined);
+  if (expected !== 'malformed' && (endedAt === undefined || endedAt > removed))
+    say(
+      'delete-last',
+      `it was removed at ${time(removed)}, and its Job ${endedAt === undefined ? 'never ended' : `ended at ${time(endedAt)}`}`,
+    );
+  const poisoned = first(calls, 'poisoned');
+  if (expected !== 'completed' && (poisoned === undefined || poisoned > removed))
+    say(
+      'delete-last',
+      `it was removed at ${time(removed)}, and its poison copy ${poisoned === undefined ? 'never put' : `put at ${time(poisoned)}`}`,
+    );
+}
+
+function first(calls: readonly QueueCall[], kind: QueueCall['kind']): number | undefined {
+  const moments = calls.filter((call) => call.kind === kind).map(({ at }) => at);
+  return moments.length === 0 ? undefined : Math.min(...moments);
+}
+
+/** Ids that webhooks of several tasks have in common. */
+function sharedIds(deliveries: readonly Delivery[]): readonly Violation[] {
+  return [...Map.groupBy(deliveries, ({ webhookId }) => webhookId)].flatMap(([webhookId, ofId]) => {
+    const tasks = [...new Set(ofId.map(({ id }) => id))];
+    if (tasks.length < 2) return [];
+    return [{ promise: 'webhook' as const, task: tasks.join(', '), evidence: `share the id ${webhookId}` }];
+  });
+}
+
+function outcomeOf({ expected }: PutMessage, lives: readonly Life[], calls: readonly QueueCall[]): Outcome {
+  if (expected === 'malformed') return first(calls, 'removed') === undefined ? 'unfinished' : 'rejected';
+  const [life] = lives;
+  return life?.settled ? (life.end ?? 'unfinished') : 'unfinished';
+}
+
+function capOf({ jobs, limits: { maxRunning } }: History): Verdict['cap'] {
+  let [most, times, overMs] = [0, 0, 0];
+  let since: number | undefined;
+  for (const { at, running } of runningSteps(jobs)) {
+    most = Math.max(most, running);
+    if (running > maxRunning && since === undefined) {
+      times++;
+      since = at;
+    } else if (running <= maxRunning && since !== undefined) {
+      overMs += Math.max(0, at - since);
+      since = undefined;
+    }
+  }
+  return { most, times, overMs };
+}
+
+function twinPods({ pods }: History): number {
+  const twins = new Set<string>();
+  const alive = new Map<string, Set<string>>();
+  for (const { pod, jobUid, step } of pods.toSorted((a, b) => a.at - b.at)) {
+    const ofJob = alive.get(jobUid) ?? new Set();
+    alive.set(jobUid, ofJob);
+    if (step === 'over') ofJob.delete(pod);
+    else ofJob.add(pod);
+    if (ofJob.size > 1) twins.add(jobUid);
+  }
+  return twins.size;
+}
+
+function time(at: number): string {
+  return new Date(at).toISOString().slice(11, 23);
+}

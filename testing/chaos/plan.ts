@@ -1,0 +1,124 @@
+/** What a chaos run does, and when: decided by its seed before it begins. All times are milliseconds from its start. */
+import { SHARES, type TaskKind, tellsItsWebhook } from '#/testing/chaos/tasks.ts';
+import { randomOf } from '#/testing/random.ts';
+
+/** What a plan is made of. */
+export interface ChaosOptions {
+  readonly seed: number;
+  readonly tasks: number;
+  readonly kills: number;
+  readonly replicas: number;
+  /** For how long messages are put and faults begin; what is left then is done in peace. */
+  readonly spanMs: number;
+}
+
+/** A message that is put. */
+export interface PlannedPut {
+  /** Of the message in this run; its task id, and the path of its webhook. */
+  readonly id: string;
+  readonly atMs: number;
+  readonly queue: string;
+  readonly kind: TaskKind;
+  readonly webhook: boolean;
+  /** The webhook's receiver is busy (503) at the first try. */
+  readonly refusedOnce: boolean;
+}
+
+/** A SIGKILL. */
+export interface PlannedKill {
+  readonly atMs: number;
+  readonly replica: number;
+}
+
+/** What goes away for a while. */
+export type OutageKind = 'api-killed' | 'api-stopped' | 'queue-busy' | 'queue-hangs';
+
+/** A time in which one of the servers is away. */
+export interface PlannedOutage {
+  readonly kind: OutageKind;
+  readonly atMs: number;
+  readonly forMs: number;
+}
+
+/** A whole plan; each list is in order of time. */
+export interface ChaosPlan {
+  readonly options: ChaosOptions;
+  readonly puts: readonly PlannedPut[];
+  readonly kills: readonly PlannedKill[];
+  readonly outages: readonly PlannedOutage[];
+}
+
+/** The queues of the clients. */
+export const QUEUES = ['acme', 'globex', 'hooli', 'initech', 'umbrella'].map((client) => `${client}-tasks`);
+
+/** How long outages of each kind last, from and to. */
+const LENGTHS = {
+  'api-killed': [3_000, 8_000],
+  'api-stopped': [3_000, 8_000],
+  'queue-busy': [4_000, 10_000],
+  'queue-hangs': [5_000, 12_000],
+} as const satisfies Record<OutageKind, readonly [number, number]>;
+
+/** One outage of each kind in so much time, and at least one. */
+const OUTAGE_EVERY_MS = 120_000;
+/** Messages come in bursts of up to so many. */
+const BURST = 12;
+
+/** Makes a plan. The same options give the same one. */
+export function chaosPlan(options: ChaosOptions): ChaosPlan {
+  const random = randomOf(options.seed);
+  const between = (from: number, to: number) => Math.floor(from + random() * (to - from));
+  const pick = <T>(items: readonly T[]) => items[Math.floor(random() * items.length)] as T;
+  const { tasks, kills, replicas, spanMs } = options;
+
+  const puts: PlannedPut[] = [];
+  while (puts.length < tasks) {
+    const [atMs, queue] = [between(0, spanMs), pick(QUEUES)];
+    for (let left = Math.min(between(1, BURST + 1), tasks - puts.length); left > 0; left--) {
+      const kind = pickKind(random);
+      const webhook = tellsItsWebhook(kind) && random() < 0.95;
+      const id = `c-${String(puts.length + 1).padStart(6, '0')}`;
+      puts.push({ id, atMs, queue, kind, webhook, refusedOnce: webhook && random() < 0.03 });
+    }
+  }
+
+  const rounds = Math.max(1, Math.floor(spanMs / OUTAGE_EVERY_MS));
+  const outagesOf = (kinds: readonly OutageKind[]) =>
+    // Each has a part of the time of its own, so that outages of one server do not meet; of two servers they may.
+    Array.from({ length: rounds * kinds.length }, (_, at): PlannedOutage => {
+      const kind = kinds[at % kinds.length] as OutageKind;
+      const [part, forMs] = [spanMs / (rounds * kinds.length), between(...LENGTHS[kind])];
+      return { kind, atMs: Math.floor(part * at) + between(0, Math.max(1, part - forMs)), forMs };
+    });
+
+  return {
+    options,
+    puts: puts.toSorted((a, b) => a.atMs - b.atMs),
+    kills: Array.from({ length: kills }, () => ({ atMs: between(0, spanMs), replica: between(0, replicas) })).toSorted(
+      (a, b) => a.atMs - b.atMs,
+    ),
+    outages: [...outagesOf(['api-killed', 'api-stopped']), ...outagesOf(['queue-busy', 'queue-hangs'])].toSorted(
+      (a, b) => a.atMs - b.atMs,
+    ),
+  };
+}
+
+/** The plan for people, less its messages. */
+export function describePlan({ options, puts, kills, outages }: ChaosPlan): readonly string[] {
+  const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
+  return [
+    `seed ${options.seed}: ${puts.length} messages in ${seconds(options.spanMs)}, ${options.replicas} replicas`,
+    `SIGKILL: ${kills.map(({ atMs, replica }) => `${seconds(atMs)} replica ${replica}`).join(', ') || 'none'}`,
+    ...outages.map(({ kind, atMs, forMs }) => `${kind}: from ${seconds(atMs)} for ${seconds(forMs)}`),
+  ];
+}
+
+function pickKind(random: () => number): TaskKind {
+  const kinds = Object.entries(SHARES) as [TaskKind, number][];
+  let left = random() * kinds.reduce((sum, [, share]) => sum + share, 0);
+  for (const [kind, share] of kinds) {
+    left -= share;
+    if (left < 0) return kind;
+  }
+  return 'succeed';
+}

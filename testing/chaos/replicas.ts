@@ -1,0 +1,111 @@
+/** Replicas of the operator, each a process of its own, which is started again when it ends, as a Deployment does it. */
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '#/lib/clock.ts';
+import type { Tell } from '#/testing/chaos/log.ts';
+import { type OperatorOptions, type OperatorProcess, startOperator } from '#/testing/operator-process.ts';
+
+/** The end of a process that nobody was to end. */
+export interface OwnEnd {
+  readonly replica: number;
+  readonly at: number;
+  /** Null for a signal. */
+  readonly code: number | null;
+}
+
+/** A SIGKILL that was sent to a running operator. */
+export interface DoneKill {
+  readonly replica: number;
+  readonly at: number;
+}
+
+/** Replicas under way. Disposing of them kills those that still run. */
+export interface Replicas extends AsyncDisposable {
+  readonly kills: readonly DoneKill[];
+  readonly ownEnds: readonly OwnEnd[];
+  /** Waits until the replica runs, and kills it. */
+  kill(replica: number): Promise<void>;
+  /** Sends SIGTERM to all and gives their exit codes. */
+  stop(): Promise<readonly (number | null)[]>;
+}
+
+/** What replicas are started with. */
+export interface ReplicasOptions {
+  readonly count: number;
+  readonly operator: OperatorOptions;
+  /** Their log lines go here, into a file for each. */
+  readonly directory: string;
+  readonly tell: Tell;
+}
+
+/** Between the end of a process and its next start. */
+const PAUSE_MS = 500;
+
+/** Starts replicas and returns at once. */
+export function startReplicas({ count, operator, directory, tell }: ReplicasOptions): Replicas {
+  const kills: DoneKill[] = [];
+  const ownEnds: OwnEnd[] = [];
+  const stopping = new AbortController();
+  const current: (OperatorProcess | undefined)[] = [];
+  const killed = new WeakSet<OperatorProcess>();
+
+  /** Keeps one replica running until all are stopped; gives its last exit code. */
+  async function keep(replica: number): Promise<number | null> {
+    for (;;) {
+      const process = await startOperator(operator);
+      current[replica] = process;
+      // A stop that came while the process was being started has not reached it.
+      if (stopping.signal.aborted) void process.stop();
+      const code = await process.ended;
+      const lines = process.lines.map((line) => `${JSON.stringify(line)}\n`).join('');
+      appendFileSync(join(directory, `replica-${replica}.log`), lines);
+      await process[Symbol.asyncDispose]();
+      if (stopping.signal.aborted) return code;
+      current[replica] = undefined;
+      if (!killed.has(process)) {
+        ownEnds.push({ replica, at: systemClock.now(), code });
+        tell(`replica ${replica} has ended by itself with ${code}: ${process.lines.at(-1)?.msg}`);
+      }
+      await systemClock.sleep(PAUSE_MS, stopping.signal);
+      if (stopping.signal.aborted) return null;
+    }
+  }
+
+  const kept = Array.from({ length: count }, (_, replica) => keep(replica));
+  for (const one of kept) one.catch(() => undefined);
+
+  /** The replica's process, once it runs. */
+  async function running(replica: number): Promise<OperatorProcess> {
+    for (;;) {
+      const process = current[replica];
+      const starts = process?.port.then(
+        () => true,
+        () => false,
+      );
+      if (process !== undefined && (await starts) && current[replica] === process) return process;
+      await systemClock.sleep(50, stopping.signal);
+    }
+  }
+
+  return {
+    kills,
+    ownEnds,
+    async kill(replica) {
+      const process = await running(replica);
+      killed.add(process);
+      kills.push({ replica, at: systemClock.now() });
+      tell(`SIGKILL to replica ${replica} (pid ${process.pid})`);
+      await process.kill();
+    },
+    async stop() {
+      stopping.abort();
+      for (const process of current) void process?.stop();
+      return Promise.all(kept);
+    },
+    async [Symbol.asyncDispose]() {
+      stopping.abort();
+      for (const process of current) await process?.kill();
+      await Promise.allSettled(kept);
+    },
+  };
+}

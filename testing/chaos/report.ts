@@ -1,0 +1,89 @@
+/** What a chaos run was and what came of it, for people and as data. */
+import type { Verdict } from '#/testing/chaos/judge.ts';
+import type { ChaosRecord } from '#/testing/chaos/run.ts';
+import { columns } from '#/testing/demo/text.ts';
+
+/** How many violations are printed; the summary has all. */
+const SHOWN = 30;
+
+/** The lines of the report. */
+export function report(record: ChaosRecord, verdict: Verdict): readonly string[] {
+  const { plan, history, kills, ownEnds, outages, startedAt, endedAt, audit, exitCodes } = record;
+  const { cap, repeated, violations } = verdict;
+  const kinds = Object.entries(verdict.outcomes).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  const count = (kind: string) => outages.filter((outage) => outage.kind === kind).length;
+  return [
+    '',
+    ...columns([
+      ['messages', 'put', 'completed', 'failed', 'rejected', 'unfinished'],
+      ...kinds.map(([kind, { completed, failed, rejected, unfinished }]) =>
+        [kind, completed + failed + rejected + unfinished, completed, failed, rejected, unfinished].map(String),
+      ),
+      ['all', ...totals(kinds.map(([, row]) => row))].map(String),
+    ]),
+    '',
+    ...columns(
+      [
+        ['seed', String(plan.options.seed)],
+        ['replicas', `${plan.options.replicas}, stopped at the end with ${exitCodes.join(', ')}`],
+        ['SIGKILLs', `${kills.length}${ownEnds.length === 0 ? '' : `; ${ownEnds.length} ends that nobody caused`}`],
+        ['API server', `${count('api-killed')} killed, ${count('api-stopped')} stopped, each started again`],
+        [
+          'queue',
+          `${count('queue-busy')} times busy, ${count('queue-hangs')} times hanging; ${record.queueFaults} faults`,
+        ],
+        [
+          'audit log',
+          `${audit.lines} writes; ${audit.conflicts} creates of a Job that was there; ${audit.broken} broken lines`,
+        ],
+        ['second Jobs', String(violations.filter(({ promise }) => promise === 'one-job').length)],
+        [
+          'most running',
+          `${cap.most} of ${history.limits.maxRunning}; ${cap.times} times over it, ${(cap.overMs / 1000).toFixed(1)} s`,
+        ],
+        [
+          'repeated',
+          `${repeated.webhooks} webhooks, ${repeated.poison} poison copies (allowed, each under its one id)`,
+        ],
+        ['twin pods', `${verdict.twinPods} (Kubernetes itself may start a program twice)`],
+        ['time', `${((endedAt - startedAt) / 1000).toFixed(0)} s`],
+      ],
+      140,
+    ),
+    '',
+    ...violations.slice(0, SHOWN).map(({ promise, task, evidence }) => `BROKEN ${promise}: ${task}: ${evidence}`),
+    ...(violations.length > SHOWN ? [`… and ${violations.length - SHOWN} more`] : []),
+    violations.length === 0 ? 'every promise was kept' : `${violations.length} promises were broken`,
+  ];
+}
+
+/** The same as data, for a file. */
+export function summary(record: ChaosRecord, verdict: Verdict, commit: string): object {
+  const { plan, startedAt, endedAt, kills, ownEnds, outages, exitCodes, queueFaults, audit } = record;
+  const since = (at: number) => at - startedAt;
+  return {
+    commit,
+    options: plan.options,
+    startedAt: new Date(startedAt).toISOString(),
+    durationMs: endedAt - startedAt,
+    limits: record.history.limits,
+    ...verdict,
+    kills: kills.map(({ replica, at }) => ({ replica, atMs: since(at) })),
+    ownEnds: ownEnds.map(({ replica, at, code }) => ({ replica, atMs: since(at), code })),
+    outages: outages.map(({ kind, from, to }) => ({ kind, fromMs: since(from), toMs: since(to) })),
+    exitCodes,
+    queueFaults,
+    audit,
+  };
+}
+
+function totals(rows: readonly Verdict['outcomes'][string][]): readonly number[] {
+  const sum = (of: (row: Verdict['outcomes'][string]) => number) => rows.reduce((total, row) => total + of(row), 0);
+  const parts = [
+    sum(({ completed }) => completed),
+    sum(({ failed }) => failed),
+    sum(({ rejected }) => rejected),
+    sum(({ unfinished }) => unfinished),
+  ];
+  return [parts.reduce((total, part) => total + part, 0), ...parts];
+}

@@ -1,0 +1,64 @@
+/** What the producers of a chaos run put: kinds of messages, and how each has to end. */
+import type { Ending } from '#/testing/kwok.ts';
+
+/** How pods of the task types end. Nothing else sends their webhooks: all are owed by the operator. */
+export const ENDINGS = {
+  succeed: { as: 'completed-owed' },
+  slow: { as: 'completed-owed', afterMs: 4_000 },
+  long: { as: 'completed-owed', afterMs: 15_000 },
+  fail: { as: 'failed' },
+  'fail-late': { as: 'failed', afterMs: 5_000 },
+} as const satisfies Record<string, Ending>;
+
+const MALFORMED = ['no-json', 'no-id', 'unknown-type', 'number-id'] as const;
+
+/** What a message is: a task of a type of this name, or malformed in some way. */
+export type TaskKind = keyof typeof ENDINGS | (typeof MALFORMED)[number];
+
+/** How a message has to end. A malformed one is reported as failed, and never has a Job. */
+export type Expected = 'completed' | 'failed' | 'malformed';
+
+/** Of a hundred messages, about how many are of each kind. */
+export const SHARES: Readonly<Record<TaskKind, number>> = {
+  succeed: 60,
+  slow: 14,
+  long: 5,
+  fail: 10,
+  'fail-late': 5,
+  'no-json': 1,
+  'no-id': 2,
+  'unknown-type': 2,
+  'number-id': 1,
+};
+
+/** How a message of a kind has to end. */
+export function expectedOf(kind: TaskKind): Expected {
+  if (isMalformed(kind)) return 'malformed';
+  return kind.startsWith('fail') ? 'failed' : 'completed';
+}
+
+/** Whether a webhook's address can be read out of a message of a kind. */
+export function tellsItsWebhook(kind: TaskKind): boolean {
+  return kind !== 'no-json';
+}
+
+/** The text of a message. */
+export function messageText(kind: TaskKind, id: string, webhookUrl: string | undefined): string {
+  const rest = { payload: { chaos: id }, ...(webhookUrl && { webhook_url: webhookUrl }) };
+  switch (kind) {
+    case 'no-json':
+      return `{"task_id": "${id}", "task_type": "succeed"`;
+    case 'no-id':
+      return JSON.stringify({ task_type: 'succeed', ...rest });
+    case 'unknown-type':
+      return JSON.stringify({ task_id: id, task_type: 'nobody-knows', ...rest });
+    case 'number-id':
+      return JSON.stringify({ task_id: 7, task_type: 'succeed', ...rest });
+    default:
+      return JSON.stringify({ task_id: id, task_type: kind, ...rest });
+  }
+}
+
+function isMalformed(kind: TaskKind): boolean {
+  return (MALFORMED as readonly TaskKind[]).includes(kind);
+}
