@@ -15,7 +15,7 @@ export interface ControlPlane extends Cluster, AsyncDisposable {
   readonly auditLog: string | undefined;
   /** Ends the API server alone; what it keeps and all others stay. */
   stopApiServer(signal: 'TERM' | 'KILL'): Promise<void>;
-  /** Starts it again and waits until it is ready. */
+  /** Starts it again, and anew those who would wait long before they ask it again; ends when it is ready. */
   startApiServer(): Promise<void>;
 }
 
@@ -60,7 +60,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     auditLog: options.audit && join(started.directory, 'run/log/audit.log'),
     stopApiServer: async (signal) =>
       void (await run(controlPlaneScript, ['apiserver-down'], { env: { ...script, SIGNAL: signal } })),
-    startApiServer: async () => void (await run(controlPlaneScript, ['apiserver-up'], { env: script })),
+    startApiServer: async () => void (await run(controlPlaneScript, ['apiserver-again'], { env: script })),
     [Symbol.asyncDispose]: () => started[Symbol.asyncDispose](),
   };
 }

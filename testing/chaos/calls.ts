@@ -10,13 +10,13 @@ export function queueCall({ operation, path, status, body, at }: AnsweredRequest
   if (operation === 'remove') return { kind: 'removed', messageId: decodeURIComponent(messageId ?? ''), at };
   if (operation !== 'put' || !queue.endsWith('-poison')) return undefined;
   const [, text = ''] = /<MessageText>(.*)<\/MessageText>/s.exec(body.toString('utf8')) ?? [];
-  const envelope = parseEnvelope(unescape(text));
+  const envelope = parseEnvelope(textOfXml(text));
   return envelope && { kind: 'poisoned', messageId: envelope.id, at };
 }
 
 const ENTITIES: Readonly<Record<string, string>> = { lt: '<', gt: '>', quot: '"', apos: "'", amp: '&' };
 
-function unescape(xml: string): string {
+function textOfXml(xml: string): string {
   return xml.replace(/&(?:#x([0-9a-f]+)|#(\d+)|(lt|gt|quot|apos|amp));/gi, (_, hex, decimal, name) =>
     name === undefined
       ? String.fromCodePoint(hex === undefined ? Number(decimal) : Number.parseInt(hex, 16))

@@ -60,8 +60,9 @@ export function judge(history: History): Verdict {
     judgePoison(put, copies.get(put.messageId)?.length ?? 0, say);
     judgeWebhooks(put, deliveries.get(put.id) ?? [], say);
     judgeRemoval(put, lives, ofIt, say);
-    const row = (outcomes[put.kind] ??= { completed: 0, failed: 0, rejected: 0, unfinished: 0 });
+    const row = outcomes[put.kind] ?? { completed: 0, failed: 0, rejected: 0, unfinished: 0 };
     row[outcomeOf(put, lives, ofIt)]++;
+    outcomes[put.kind] = row;
   }
 
   for (const [queue, count] of Object.entries(history.left))
@@ -164,7 +165,10 @@ function judgeWebhooks({ expected, webhook }: PutMessage, deliveries: readonly D
     if (deliveries.length > 0) say('webhook', `${deliveries.length} webhooks that nobody asked for`);
     return;
   }
-  if (deliveries.length === 0) return say('webhook', 'none arrived');
+  if (deliveries.length === 0) {
+    say('webhook', 'none arrived');
+    return;
+  }
   const right = expected === 'completed' ? 'completed' : 'failed';
   const statuses = [...new Set(deliveries.map(({ status }) => status))];
   if (statuses.some((status) => status !== right)) say('webhook', `told as ${statuses.join(' and ')}, not as ${right}`);
@@ -174,7 +178,10 @@ function judgeWebhooks({ expected, webhook }: PutMessage, deliveries: readonly D
 
 function judgeRemoval({ expected }: PutMessage, lives: readonly Life[], calls: readonly QueueCall[], say: Say): void {
   const removed = first(calls, 'removed');
-  if (removed === undefined) return say('not-lost', 'it was never removed from its queue');
+  if (removed === undefined) {
+    say('not-lost', 'it was never removed from its queue');
+    return;
+  }
   const endedAt = lives.map((life) => life.endedAt).find((at) => at !== undefined);
   if (expected !== 'malformed' && (endedAt === undefined || endedAt > removed))
     say(

@@ -116,7 +116,12 @@ function settledCurve(history: History, startedAt: number): Curve {
 
 function sum(changes: Curve): Curve {
   let value = 0;
-  return changes.toSorted(([a], [b]) => a - b).map(([ms, change]) => [ms, (value += change)] as const);
+  return changes
+    .toSorted(([a], [b]) => a - b)
+    .map(([ms, change]) => {
+      value += change;
+      return [ms, value] as const;
+    });
 }
 
 function text(x: number, y: number, what: string | number, anchor: string, colour = '#333'): string {

@@ -87,7 +87,7 @@ export function chaosPlan(options: ChaosOptions): ChaosPlan {
     // Each has a part of the time of its own, so that outages of one server do not meet; of two servers they may.
     Array.from({ length: rounds * kinds.length }, (_, at): PlannedOutage => {
       const kind = kinds[at % kinds.length] as OutageKind;
-      const [part, forMs] = [spanMs / (rounds * kinds.length), between(...LENGTHS[kind])];
+      const [part, forMs] = [spanMs / (rounds * kinds.length), between(LENGTHS[kind][0], LENGTHS[kind][1])];
       return { kind, atMs: Math.floor(part * at) + between(0, Math.max(1, part - forMs)), forMs };
     });
 

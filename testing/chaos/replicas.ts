@@ -93,6 +93,7 @@ export function startReplicas({ count, operator, directory, tell }: ReplicasOpti
     async kill(replica) {
       const process = await running(replica);
       killed.add(process);
+      current[replica] = undefined;
       kills.push({ replica, at: systemClock.now() });
       tell(`SIGKILL to replica ${replica} (pid ${process.pid})`);
       await process.kill();

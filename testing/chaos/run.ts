@@ -34,7 +34,7 @@ export interface ChaosRecord {
   readonly exitCodes: readonly (number | null)[];
   /** Calls of the queues that met a fault. */
   readonly queueFaults: number;
-  /** Webhooks' receiver: answers that were refusals. */
+  /** How many writes it tells of, and what else there is to it. */
   readonly audit: Pick<Audit, 'conflicts' | 'broken'> & { readonly lines: number };
 }
 
@@ -57,18 +57,16 @@ const NEVER = new AbortController().signal;
 export async function runChaos(plan: ChaosPlan, { directory, tell }: RunOptions): Promise<ChaosRecord> {
   tell('starting the API server, Azurite and the rest');
   await using world = await startWorld();
-  const { count, operator } = {
-    count: plan.options.replicas,
-    operator: {
-      kubeconfig: world.kubeconfig,
-      namespace: NAMESPACE,
-      connectionString: world.queueProxy.connectionString,
-      config: world.config,
-    },
+  const count = plan.options.replicas;
+  const operator = {
+    kubeconfig: world.kubeconfig,
+    namespace: NAMESPACE,
+    connectionString: world.queueProxy.connectionString,
+    config: world.config,
   };
   await using replicas = startReplicas({ count, operator, directory, tell });
   const startedAt = systemClock.now();
-  const at = (ms: number) => systemClock.sleep(startedAt + ms - systemClock.now(), NEVER);
+  const at = (ms: number) => systemClock.sleep(Math.max(0, startedAt + ms - systemClock.now()), NEVER);
   const puts: PutMessage[] = [];
   const outages: DoneOutage[] = [];
   const drizzle = drizzleOf(plan.options.seed);

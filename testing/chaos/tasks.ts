@@ -5,7 +5,7 @@ import type { Ending } from '#/testing/kwok.ts';
 export const ENDINGS = {
   succeed: { as: 'completed-owed' },
   slow: { as: 'completed-owed', afterMs: 4_000 },
-  long: { as: 'completed-owed', afterMs: 15_000 },
+  long: { as: 'completed-owed', afterMs: 12_000 },
   fail: { as: 'failed' },
   'fail-late': { as: 'failed', afterMs: 5_000 },
 } as const satisfies Record<string, Ending>;
@@ -20,9 +20,9 @@ export type Expected = 'completed' | 'failed' | 'malformed';
 
 /** Of a hundred messages, about how many are of each kind. */
 export const SHARES: Readonly<Record<TaskKind, number>> = {
-  succeed: 60,
+  succeed: 62,
   slow: 14,
-  long: 5,
+  long: 3,
   fail: 10,
   'fail-late': 5,
   'no-json': 1,

@@ -18,7 +18,7 @@ import { startWebhookSink, type WebhookSink } from '#/testing/webhook-sink.ts';
 /** Where the operators and their Jobs are. */
 export const NAMESPACE = 'chaos';
 /** Tasks that may run at once. */
-export const MAX_RUNNING = 40;
+export const MAX_RUNNING = 60;
 /** What one operator receives at once. */
 export const BATCH = 32;
 

@@ -5,7 +5,7 @@
 #   control-plane.sh missing build|node   names the binaries that one of the two would build
 #   control-plane.sh up         starts everything, KWOK where STAGES is set; prints the kubeconfig's path (about 6 seconds)
 #   control-plane.sh down       stops exactly what `up` started and removes RUN
-#   control-plane.sh apiserver-down|apiserver-up   stops the API server alone (with SIGNAL, else TERM), and starts it again
+#   control-plane.sh apiserver-down|apiserver-again   stops the API server alone (with SIGNAL, else TERM); starts it again, and all but etcd anew
 # BIN: where binaries go. RUN: state, keys, logs, pids. PORT: the API server's port (etcd and the others use the four after it).
 # STAGES: files of KWOK stages, separated by commas. AUDIT: a file with an audit policy; the log is then RUN/log/audit.log.
 set -euo pipefail
@@ -91,6 +91,24 @@ apiserver-up() {
 }
 apiserver-down() { stop apiserver; }
 
+controllers-up() {
+  local common="--kubeconfig=$KUBECONFIG_ADMIN --authentication-kubeconfig=$KUBECONFIG_ADMIN --authorization-kubeconfig=$KUBECONFIG_ADMIN --bind-address=127.0.0.1 --leader-elect=false --kube-api-qps=500 --kube-api-burst=1000"
+  start kcm "$BIN/kube-controller-manager" $common --secure-port=$((PORT + 3)) --service-account-private-key-file="$RUN/pki/sa.key" --root-ca-file="$RUN/pki/ca.crt"
+  start scheduler "$BIN/kube-scheduler" $common --secure-port=$((PORT + 4))
+}
+kwok-up() {
+  start kwok "$BIN/kwok" --kubeconfig="$KUBECONFIG_ADMIN" --config="$here/kwok/stages.yaml,$STAGES" \
+    --manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake --node-lease-duration-seconds=40 --cidr=10.0.0.1/16
+}
+
+# Whoever watched the API server waits up to a minute before it tries again, longer each time. What needs nothing of its own starts anew.
+apiserver-again() {
+  SIGNAL=KILL stop kwok scheduler kcm
+  apiserver-up
+  controllers-up
+  if [[ -n $STAGES ]]; then kwok-up; fi
+}
+
 up() {
   local kubeconfig=$KUBECONFIG_ADMIN peer=http://127.0.0.1:$((PORT + 2))
   local k="$BIN/kubectl --kubeconfig=$kubeconfig"
@@ -103,14 +121,11 @@ up() {
   start etcd "$BIN/etcd" --name=n --data-dir="$RUN/etcd" --unsafe-no-fsync --log-level=warn --listen-client-urls="$ETCD" --advertise-client-urls="$ETCD" \
     --listen-peer-urls="$peer" --initial-advertise-peer-urls="$peer" --initial-cluster="n=$peer"
   apiserver-up
-  local common="--kubeconfig=$kubeconfig --authentication-kubeconfig=$kubeconfig --authorization-kubeconfig=$kubeconfig --bind-address=127.0.0.1 --leader-elect=false --kube-api-qps=500 --kube-api-burst=1000"
-  start kcm "$BIN/kube-controller-manager" $common --secure-port=$((PORT + 3)) --service-account-private-key-file="$RUN/pki/sa.key" --root-ca-file="$RUN/pki/ca.crt"
-  start scheduler "$BIN/kube-scheduler" $common --secure-port=$((PORT + 4))
+  controllers-up
   wait_for 60 'service account default' $k -n default get sa default
   if [[ -n $STAGES ]]; then
     $k apply -f "$here/kwok/node.yaml" >/dev/null
-    start kwok "$BIN/kwok" --kubeconfig="$kubeconfig" --config="$here/kwok/stages.yaml,$STAGES" \
-      --manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake --node-lease-duration-seconds=40 --cidr=10.0.0.1/16
+    kwok-up
     $k wait --for=condition=Ready node/kwok --timeout=60s >/dev/null
   fi
   say "up after ${SECONDS}s: $kubeconfig"
@@ -122,7 +137,7 @@ down() {
 }
 
 case ${1-} in
-  build | node | up | down | apiserver-up | apiserver-down) "$1" ;;
+  build | node | up | down | apiserver-down | apiserver-again) "$1" ;;
   missing) missing "$2" ;;
   *) sed -n '2,10s/^# //p' "$0" >&2; exit 2 ;;
 esac
