@@ -28,6 +28,8 @@ export interface Verdict {
   readonly violations: readonly Violation[];
   /** Messages by kind, and what became of them. */
   readonly outcomes: Readonly<Record<string, Readonly<Record<Outcome, number>>>>;
+  /** Jobs of a message that had one before, and how many of them while that one had not ended. */
+  readonly secondJobs: { readonly all: number; readonly concurrent: number };
   readonly cap: {
     readonly most: number;
     /** How often the number rose above `maxRunning`, and for how long all in all. */
@@ -51,11 +53,18 @@ export function judge(history: History): Verdict {
   const outcomes: Record<string, Record<Outcome, number>> = {};
   const known = new Map(history.puts.map((put) => [put.messageId, put]));
 
+  const secondJobs = { all: 0, concurrent: 0 };
   for (const put of history.puts) {
     const say = (promise: Promised, evidence: string) =>
       violations.push({ promise, task: `${put.id} (${put.kind}, message ${put.messageId} of ${put.queue})`, evidence });
     const lives = livesOf(jobs.get(put.messageId) ?? []);
     const ofIt = calls.get(put.messageId) ?? [];
+    for (const [at, life] of lives.entries()) {
+      const before = lives[at - 1];
+      if (before === undefined) continue;
+      secondJobs.all++;
+      if (isConcurrent(before, life)) secondJobs.concurrent++;
+    }
     judgeJobs(put, lives, say);
     judgePoison(put, copies.get(put.messageId)?.length ?? 0, say);
     judgeWebhooks(put, deliveries.get(put.id) ?? [], say);
@@ -90,6 +99,7 @@ export function judge(history: History): Verdict {
   return {
     violations,
     outcomes,
+    secondJobs,
     cap,
     repeated: {
       webhooks: history.deliveries.length - new Set(history.deliveries.map(({ webhookId }) => webhookId)).size,
@@ -131,6 +141,12 @@ function livesOf(versions: readonly JobVersion[]): readonly Life[] {
   });
 }
 
+/** Whether a Job was created before an earlier one of its message was over. */
+function isConcurrent({ endedAt, goneAt }: Life, { createdAt }: Life): boolean {
+  const over = endedAt ?? goneAt;
+  return over === undefined || over > createdAt;
+}
+
 function judgeJobs({ expected }: PutMessage, lives: readonly Life[], say: Say): void {
   if (expected === 'malformed') {
     if (lives.length > 0) say('no-invention', `Job ${lives[0]?.name} for a message that is malformed`);
@@ -139,8 +155,7 @@ function judgeJobs({ expected }: PutMessage, lives: readonly Life[], say: Say): 
   for (const [at, later] of lives.entries()) {
     const earlier = lives[at - 1];
     if (earlier === undefined) continue;
-    const over = earlier.goneAt ?? earlier.endedAt;
-    const concurrent = over === undefined || over > later.createdAt ? 'while' : 'after';
+    const concurrent = isConcurrent(earlier, later) ? 'while' : 'after';
     say(
       'one-job',
       `Job ${later.name} (uid ${later.uid}) was created at ${time(later.createdAt)}, ${concurrent} Job ${earlier.name} ` +

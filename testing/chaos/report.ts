@@ -1,15 +1,15 @@
 /** What a chaos run was and what came of it, for people and as data. */
-import type { Verdict } from '#/testing/chaos/judge.ts';
+import { PROMISES, type Verdict } from '#/testing/chaos/judge.ts';
 import type { ChaosRecord } from '#/testing/chaos/run.ts';
 import { columns } from '#/testing/demo/text.ts';
 
-/** How many violations are printed; the summary has all. */
-const SHOWN = 30;
+/** How many violations of each promise are printed; the summary has all. */
+const SHOWN = 10;
 
 /** The lines of the report. */
 export function report(record: ChaosRecord, verdict: Verdict): readonly string[] {
   const { plan, history, kills, ownEnds, outages, startedAt, endedAt, audit, exitCodes } = record;
-  const { cap, repeated, violations } = verdict;
+  const { cap, repeated, secondJobs, violations } = verdict;
   const kinds = Object.entries(verdict.outcomes).toSorted(([a], [b]) => (a < b ? -1 : 1));
   const count = (kind: string) => outages.filter((outage) => outage.kind === kind).length;
   return [
@@ -36,7 +36,10 @@ export function report(record: ChaosRecord, verdict: Verdict): readonly string[]
           'audit log',
           `${audit.lines} writes; ${audit.conflicts} creates of a Job that was there; ${audit.broken} broken lines`,
         ],
-        ['second Jobs', String(violations.filter(({ promise }) => promise === 'one-job').length)],
+        [
+          'second Jobs',
+          `${secondJobs.all}, of which ${secondJobs.concurrent} began while another Job of the message ran`,
+        ],
         [
           'most running',
           `${cap.most} of ${history.limits.maxRunning}; ${cap.times} times over it, ${(cap.overMs / 1000).toFixed(1)} s`,
@@ -51,8 +54,11 @@ export function report(record: ChaosRecord, verdict: Verdict): readonly string[]
       140,
     ),
     '',
-    ...violations.slice(0, SHOWN).map(({ promise, task, evidence }) => `BROKEN ${promise}: ${task}: ${evidence}`),
-    ...(violations.length > SHOWN ? [`… and ${violations.length - SHOWN} more`] : []),
+    ...[...Map.groupBy(violations, ({ promise }) => promise)].flatMap(([promise, broken]) => [
+      `BROKEN ${promise}, ${broken.length} times: ${PROMISES[promise]}`,
+      ...broken.slice(0, SHOWN).map(({ task, evidence }) => `  ${task}: ${evidence}`),
+      ...(broken.length > SHOWN ? [`  … and ${broken.length - SHOWN} more`] : []),
+    ]),
     violations.length === 0 ? 'every promise was kept' : `${violations.length} promises were broken`,
   ];
 }
