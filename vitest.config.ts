@@ -11,7 +11,7 @@ export default defineConfig({
   test: {
     projects: [
       // Unit tests share nothing, so they need no process of their own each: a third of the time.
-      { test: { ...tier('unit', ['**/*.test.ts'], 10_000).test, exclude: outside, isolate: false, maxWorkers: 2 } },
+      { test: { ...tier('unit', ['**/*.test.ts'], 60_000).test, exclude: outside, isolate: false, maxWorkers: 2 } },
       tier('model', ['tests/model/**/*.test.ts'], 600_000),
       tier('mutants', ['tests/mutants/**/*.test.ts'], 600_000),
       tier('integration', ['tests/integration/**/*.test.ts'], 120_000),

@@ -19,7 +19,8 @@ async function main(args: readonly string[]): Promise<number> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
   });
-  return runProgram(args, {
+  // Awaited here: what listens for Ctrl-C ends with this function.
+  return await runProgram(args, {
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),
     colour: process.stdout.isTTY === true && process.stdout.hasColors(),
