@@ -14,6 +14,7 @@ import { isKind, messageOf, ServiceError } from '../lib/errors.ts';
 import type { Lease } from '../queue/lease.ts';
 import type { ReceivedMessage } from '../queue/service.ts';
 import type { Slot } from './admission/slots.ts';
+import type { Turns } from './admission/turns.ts';
 import { type Config, clientSettings, policyFor, policyOfClient, type Source, type TaskPolicy } from './config.ts';
 import type { Gate } from './gate.ts';
 import {
@@ -39,6 +40,9 @@ export interface DeliverTools extends RejectTools {
   readonly leases: Leases;
   readonly types: TaskTypes;
   readonly gate: Gate;
+  readonly turns: Turns;
+  /** Whether this process may begin anything. */
+  readonly isLeading: () => boolean;
 }
 
 /**
@@ -176,6 +180,8 @@ async function judge(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
       delivery.rejected,
     );
   };
+  // Another works now: the message is for that one.
+  if (!tools.isLeading()) return lease.release(0, signal);
   const { config } = tools;
   const client = clientSettings(config, source.client);
   const typePolicy = policyFor(config, rawTaskType(decoded.value));
@@ -240,6 +246,9 @@ async function launch(
     webhookUrl: task.webhookUrl,
     held: slot.admit(policy.type) === 'hold',
   };
+  using turn = await tools.turns.take(signal);
+  if (turn === undefined)
+    throw new ServiceError('unavailable', 'Stopped', 'the operator stops before the Job was made');
   slot.use(name);
   try {
     const job = await tools.store.create(manifest(inHand, policy, tools.context), signal);

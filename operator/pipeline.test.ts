@@ -39,6 +39,18 @@ describe('a replica that does not lead', () => {
     expect(world.queues.messages(QUEUE)).toEqual([]);
   });
 
+  test('I6: makes no Job of a message that it received before another began to lead', async () => {
+    await using world = new World();
+    const life = world.rest();
+    life.observe();
+    const id = world.queues.send(QUEUE, task('t-1'));
+    await world.clock.advance(1);
+    life.lead(false);
+    await life.deliverNext();
+    expect(await world.jobs()).toEqual([]);
+    expect(world.newEffects()).toEqual([`release ${QUEUE} ${id}`]);
+  });
+
   test('I7: cancels nothing for a Job whose deletion it saw while another worked', async () => {
     await using world = new World();
     const leader = await world.start();

@@ -13,6 +13,7 @@ import type { QueueService, ReceivedMessage } from '../queue/service.ts';
 import { capsOf } from './admission/caps.ts';
 import { type Slot, Slots } from './admission/slots.ts';
 import { startHeld } from './admission/start-held.ts';
+import { Turns } from './admission/turns.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { type Config, clientSettings, type Source } from './config.ts';
 import { type DeliverTools, deliver } from './deliver.ts';
@@ -119,6 +120,7 @@ export class Pipeline {
       leases: this.leases,
       types: this.types,
       gate: new Gate(),
+      turns: new Turns(clock),
       owedWebhooks: new OwedWebhooks((name) => this.wake(name)),
     };
     this.receiver = new Receiver({

@@ -8,6 +8,7 @@ import type { Checkpoint } from '../checkpoint.ts';
 import type { JobStore } from '../jobs/store.ts';
 import type { JobsView } from '../jobs/view.ts';
 import { type HeldJob, isHeld, type Slot } from './slots.ts';
+import type { Turns } from './turns.ts';
 
 /** What starting works with. */
 export interface StartTools {
@@ -16,6 +17,7 @@ export interface StartTools {
   readonly clock: Clock;
   readonly log: Log;
   readonly checkpoint: Checkpoint;
+  readonly turns: Turns;
 }
 
 /**
@@ -23,16 +25,17 @@ export interface StartTools {
  * slot stays taken. Ends early, with nothing more to do, when `signal` aborts.
  */
 export async function startHeld(
-  { store, view, clock, log, checkpoint }: StartTools,
+  { store, view, clock, log, checkpoint, turns }: StartTools,
   { name }: HeldJob,
   slot: Pick<Slot, 'free'>,
   signal: AbortSignal,
 ): Promise<void> {
   try {
     for (let failures = 1; !signal.aborted; failures++) {
-      const job = view.job(name);
-      if (job === undefined || !isHeld(job)) return;
       try {
+        using turn = await turns.take(signal);
+        const job = view.job(name);
+        if (turn === undefined || job === undefined || !isHeld(job)) return;
         view.learn(
           await store.patch(name, { suspend: false, annotations: { [ANNOTATION.suspendedBy]: null } }, signal),
         );
@@ -40,7 +43,8 @@ export async function startHeld(
         log.info({ job: name }, 'the Job is started: its type has room now');
         return;
       } catch (error) {
-        if (isKind(error, 'not-found')) return view.observe({ kind: 'job-gone', job });
+        const job = view.job(name);
+        if (isKind(error, 'not-found') && job !== undefined) return view.observe({ kind: 'job-gone', job });
         if (failures === 1 || failures % 10 === 0)
           log.warn({ job: name, failures, err: error }, 'the Job could not be started; it is tried again');
         await clock.sleep(backoff(failures, 250, 15_000, clock), signal);
