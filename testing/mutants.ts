@@ -123,6 +123,9 @@ const reportSchema = z.object({
   ),
 });
 
+/** Far more than the tests of a mutant take on a busy machine. */
+const LONGEST_RUN_MS = 240_000;
+
 async function failingTests(directory: string, tests: readonly string[]): Promise<readonly string[]> {
   const report = join(directory, 'report.json');
   const vitest = join(directory, 'node_modules/vitest/vitest.mjs');
@@ -131,7 +134,7 @@ async function failingTests(directory: string, tests: readonly string[]): Promis
     'unit',
     '--reporter=json',
     `--outputFile=${report}`,
-    '--testTimeout=5000',
+    '--testTimeout=30000',
     '--no-cache',
   ];
   // A vitest within a vitest would take itself for the outer one.
@@ -141,7 +144,12 @@ async function failingTests(directory: string, tests: readonly string[]): Promis
     env,
     stdio: 'ignore',
   });
-  await once(child, 'exit');
+  const limit = setTimeout(() => child.kill('SIGKILL'), LONGEST_RUN_MS);
+  const [, signal] = await once(child, 'exit');
+  clearTimeout(limit);
+  // A loop that gives no other task a turn lets no test time out.
+  if (signal === 'SIGKILL')
+    throw new Error(`the tests did not end within ${LONGEST_RUN_MS / 1000} s: write the mutant so that they do`);
   const { testResults } = reportSchema.parse(JSON.parse(await readFile(report, 'utf8')));
   const unloaded = testResults.filter(({ assertionResults }) => assertionResults.length === 0);
   if (unloaded.length > 0 || testResults.length < tests.length)

@@ -28,9 +28,12 @@ export async function examineRights(
   const { namespace } = cluster;
   const subject = account === undefined ? user : accountUser(namespace, account);
   const findings: Finding[] = [];
-  for (const { group, resource, verbs } of PERMISSIONS) {
+  for (const { group, resource, verbs, ownNamespaceOnly } of PERMISSIONS) {
+    const onOne = ownNamespaceOnly === true ? { name: namespace } : {};
     const check = `rights on ${resource}`;
-    const answers = await Promise.all(verbs.map((verb) => mayDo(cluster, account, { group, resource, verb })));
+    const answers = await Promise.all(
+      verbs.map((verb) => mayDo(cluster, account, { group, resource, verb, ...onOne })),
+    );
     const failed = answers.find((answer) => !answer.ok);
     if (failed !== undefined && !failed.ok) {
       if (account === undefined || !isKind(failed.error, 'forbidden')) {
@@ -49,7 +52,7 @@ export async function examineRights(
         problem(
           check,
           `${subject ?? 'you'} may not ${missing.join(', ')}`,
-          subject === undefined ? undefined : grant(namespace, subject, { group, resource, verbs: missing }),
+          subject === undefined ? undefined : grant(namespace, subject, { group, resource, verbs: missing, ...onOne }),
         ),
       );
   }
@@ -60,7 +63,7 @@ export async function examineRights(
 function mayDo(
   { api, namespace }: Cluster,
   account: string | undefined,
-  { group, resource, verb }: { readonly group: string; readonly resource: string; readonly verb: string },
+  { group, resource, verb, name }: Omit<Right, 'verbs'> & { readonly verb: string },
 ): Promise<Answer<boolean>> {
   const [kindOfResource, subresource] = resource.split('/');
   const resourceAttributes = {
@@ -68,6 +71,7 @@ function mayDo(
     verb,
     group,
     resource: kindOfResource,
+    ...(name === undefined ? {} : { name }),
     ...(subresource === undefined ? {} : { subresource }),
   };
   const apiVersion = 'authorization.k8s.io/v1';
