@@ -86,6 +86,19 @@ test('a line that a killed server has left half written is counted, and the othe
   expect(audit.jobs.map(({ revision }) => revision)).toEqual([10, 11]);
 });
 
+test('who led is told by the writes of the Lease', async () => {
+  const lease = (holderIdentity: string) => ({ metadata: { name: 'l', uid: 'uid-l' }, spec: { holderIdentity } });
+  const { leaders } = await read(
+    event('create', 'leases', 201, lease('a')),
+    event('update', 'leases', 200, lease('a')),
+    event('update', 'leases', 200, lease('')),
+    event('update', 'leases', 409, lease('c')),
+    event('update', 'leases', 200, lease('b')),
+    event('update', 'leases', 200, lease('a')),
+  );
+  expect(leaders).toEqual(['a', 'b', 'a']);
+});
+
 test('a pod lives from its create to its last phase, or to its deletion', async () => {
   const { pods } = await read(
     event('create', 'pods', 201, pod('Pending')),

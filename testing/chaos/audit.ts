@@ -1,4 +1,4 @@
-/** The API server's audit log: what is written into it, and what it tells of Jobs and pods. */
+/** The API server's audit log: what is written into it, and what it tells of Jobs, pods and leaders. */
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { ANNOTATION, LABEL, STATE } from '#/contract/identity.ts';
@@ -25,12 +25,13 @@ export function auditPolicy(namespace: string): object {
       whole('batch', ['jobs', 'jobs/status'], ['create', 'update', 'patch', 'delete', 'deletecollection']),
       whole('', ['pods'], ['create', 'delete']),
       whole('', ['pods/status'], ['patch', 'update']),
+      whole('coordination.k8s.io', ['leases'], ['create', 'update', 'patch']),
       { level: 'None' },
     ],
   };
 }
 
-/** The parts of a Job's or a pod's JSON that are read. */
+/** The parts of a Job's, a pod's or a Lease's JSON that are read. */
 export interface RawObject {
   readonly kind?: string;
   readonly metadata?: {
@@ -44,7 +45,7 @@ export interface RawObject {
     readonly annotations?: Readonly<Record<string, string>>;
     readonly ownerReferences?: readonly { readonly kind?: string; readonly uid?: string }[];
   };
-  readonly spec?: { readonly suspend?: boolean; readonly parallelism?: number };
+  readonly spec?: { readonly suspend?: boolean; readonly parallelism?: number; readonly holderIdentity?: string };
   readonly status?: {
     readonly phase?: string;
     readonly conditions?: readonly {
@@ -73,6 +74,8 @@ export interface Audit {
   readonly pods: readonly PodStep[];
   /** Creates of Jobs that the API server refused because the name was taken. */
   readonly conflicts: number;
+  /** Who led, one after the other. */
+  readonly leaders: readonly string[];
   /** Lines that a killed server has left half written. */
   readonly broken: number;
 }
@@ -81,6 +84,7 @@ export interface Audit {
 export async function readAudit(file: string): Promise<Audit> {
   const jobs: JobVersion[] = [];
   const pods: PodStep[] = [];
+  const leaders: string[] = [];
   let [conflicts, broken] = [0, 0];
   for await (const line of createInterface({ input: createReadStream(file) })) {
     const event = parse(line);
@@ -95,9 +99,12 @@ export async function readAudit(file: string): Promise<Audit> {
     if (objectRef?.resource === 'jobs' && verb === 'create' && code === 409) conflicts++;
     if (code < 200 || code > 299 || object?.metadata?.uid === undefined) continue;
     if (objectRef?.resource === 'jobs') jobs.push(jobOf(event, object));
-    else pods.push(...podOf(event, object));
+    else if (objectRef?.resource === 'leases') {
+      const holder = object.spec?.holderIdentity ?? '';
+      if (holder !== '' && holder !== leaders.at(-1)) leaders.push(holder);
+    } else pods.push(...podOf(event, object));
   }
-  return { jobs, pods, conflicts, broken };
+  return { jobs, pods, leaders, conflicts, broken };
 }
 
 /** A Job as it is found, without a write of which anything is known. */

@@ -62,7 +62,7 @@ const record: ChaosRecord = {
   outages: [{ kind: 'api-killed', from: T + 10_000, to: T + 20_000 }],
   exitCodes: [0, 0],
   queueFaults: 0,
-  audit: { conflicts: 0, broken: 0, lines: 3 },
+  audit: { conflicts: 0, broken: 0, leaders: [], lines: 3 },
 };
 
 test('the picture shows when what waited, ran and was settled, and what befell it', () => {

@@ -16,6 +16,7 @@ test.each([1, 2, 3, 4, 5])('a plan has what was asked for, in order of time and 
   expect(new Set(puts.map(({ kind }) => kind))).toEqual(new Set(Object.keys(SHARES)));
   expect(kills).toHaveLength(20);
   expect(new Set(kills.map(({ replica }) => replica))).toEqual(new Set([0, 1]));
+  expect(kills.filter(({ leader }) => leader)).toHaveLength(2);
   expect(outages.map(({ kind }) => kind).sort()).toEqual(['api-killed', 'api-stopped', 'queue-busy', 'queue-hangs']);
   for (const list of [puts, kills, outages]) {
     const times = list.map(({ atMs }) => atMs);
@@ -34,6 +35,12 @@ test('outages of one server do not meet, and a longer run has more of them', () 
       if (before !== undefined) expect(atMs).toBeGreaterThanOrEqual(before.atMs + before.forMs);
     }
   }
+});
+
+test('after the leader is killed for good, nobody is killed until another can have taken over', () => {
+  const { kills } = chaosPlan(OPTIONS);
+  for (const [at, { leader, atMs }] of kills.entries())
+    if (leader) expect(kills[at + 1]?.atMs ?? Number.POSITIVE_INFINITY).toBeGreaterThanOrEqual(atMs + 20_000);
 });
 
 test('a plan is told to people: seed, kills and outages', () => {

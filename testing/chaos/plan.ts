@@ -28,6 +28,11 @@ export interface PlannedPut {
 export interface PlannedKill {
   readonly atMs: number;
   readonly replica: number;
+  /**
+   * Whether it is not this replica, but the one that leads then, and another pod takes its place, under another name;
+   * else the same pod is started again, which may go on where it was.
+   */
+  readonly leader: boolean;
 }
 
 /** What goes away for a while. */
@@ -61,6 +66,10 @@ const LENGTHS = {
 
 /** One outage of each kind in so much time, and at least one. */
 const OUTAGE_EVERY_MS = 120_000;
+/** Of so many kills one is of the leader for good. */
+const LEADER_EVERY = 10;
+/** Nobody is killed for so long after that: whoever waits for leadership to run out begins anew when it is killed. */
+const TAKEOVER_MS = 20_000;
 /** Messages come in bursts of up to so many. */
 const BURST = 12;
 
@@ -69,7 +78,7 @@ export function chaosPlan(options: ChaosOptions): ChaosPlan {
   const random = randomOf(options.seed);
   const between = (from: number, to: number) => Math.floor(from + random() * (to - from));
   const pick = <T>(items: readonly T[]) => items[Math.floor(random() * items.length)] as T;
-  const { tasks, kills, replicas, spanMs } = options;
+  const { tasks, replicas, spanMs } = options;
 
   const puts: PlannedPut[] = [];
   while (puts.length < tasks) {
@@ -91,12 +100,24 @@ export function chaosPlan(options: ChaosOptions): ChaosPlan {
       return { kind, atMs: Math.floor(part * at) + between(0, Math.max(1, part - forMs)), forMs };
     });
 
+  const leaders = Math.ceil(options.kills / LEADER_EVERY);
+  const quietMs = Math.min(TAKEOVER_MS, spanMs / leaders / 2);
+  const kills: PlannedKill[] = Array.from({ length: leaders }, (_, at) => ({
+    // When the work has begun, and another can still take over before the end.
+    atMs: Math.floor(((at + 0.2 + random() / 3) * spanMs) / leaders),
+    replica: between(0, replicas),
+    leader: true,
+  }));
+  const isQuiet = (ms: number) => kills.some(({ leader, atMs }) => leader && ms >= atMs && ms < atMs + quietMs);
+  while (kills.length < options.kills) {
+    const atMs = between(0, spanMs);
+    if (!isQuiet(atMs)) kills.push({ atMs, replica: between(0, replicas), leader: false });
+  }
+
   return {
     options,
     puts: puts.toSorted((a, b) => a.atMs - b.atMs),
-    kills: Array.from({ length: kills }, () => ({ atMs: between(0, spanMs), replica: between(0, replicas) })).toSorted(
-      (a, b) => a.atMs - b.atMs,
-    ),
+    kills: kills.toSorted((a, b) => a.atMs - b.atMs),
     outages: [...outagesOf(['api-killed', 'api-stopped']), ...outagesOf(['queue-busy', 'queue-hangs'])].toSorted(
       (a, b) => a.atMs - b.atMs,
     ),
@@ -108,7 +129,7 @@ export function describePlan({ options, puts, kills, outages }: ChaosPlan): read
   const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
   return [
     `seed ${options.seed}: ${puts.length} messages in ${seconds(options.spanMs)}, ${options.replicas} replicas`,
-    `SIGKILL: ${kills.map(({ atMs, replica }) => `${seconds(atMs)} replica ${replica}`).join(', ') || 'none'}`,
+    `SIGKILL: ${kills.map(({ atMs, replica, leader }) => `${seconds(atMs)} replica ${replica}${leader ? ' (the leader)' : ''}`).join(', ') || 'none'}`,
     ...outages.map(({ kind, atMs, forMs }) => `${kind}: from ${seconds(atMs)} for ${seconds(forMs)}`),
   ];
 }

@@ -23,8 +23,10 @@ export interface DoneKill {
 export interface Replicas extends AsyncDisposable {
   readonly kills: readonly DoneKill[];
   readonly ownEnds: readonly OwnEnd[];
-  /** Waits until the replica runs, and kills it. */
-  kill(replica: number): Promise<void>;
+  /** Waits until the replica runs, and kills it; then it is started again, in a new pod if it is to be `replaced`. */
+  kill(replica: number, replaced: boolean): Promise<void>;
+  /** The replica whose pod has, or had, this name. */
+  replicaOf(pod: string): number | undefined;
   /** Sends SIGTERM to all and gives their exit codes. */
   stop(): Promise<readonly (number | null)[]>;
 }
@@ -47,12 +49,15 @@ export function startReplicas({ count, operator, directory, tell }: ReplicasOpti
   const ownEnds: OwnEnd[] = [];
   const stopping = new AbortController();
   const current: (OperatorProcess | undefined)[] = [];
+  /** How many pods each replica has had, with the one it has now. */
+  const pods: number[] = [];
   const killed = new WeakSet<OperatorProcess>();
 
   /** Keeps one replica running until all are stopped; gives its last exit code. */
   async function keep(replica: number): Promise<number | null> {
     for (;;) {
-      const process = await startOperator(operator);
+      const env = { ...operator.env, SLIPWAY_POD_NAME: `operator-${replica}-${pods[replica] ?? 1}` };
+      const process = await startOperator({ ...operator, env });
       current[replica] = process;
       // A stop that came while the process was being started has not reached it.
       if (stopping.signal.aborted) void process.stop();
@@ -90,12 +95,17 @@ export function startReplicas({ count, operator, directory, tell }: ReplicasOpti
   return {
     kills,
     ownEnds,
-    async kill(replica) {
+    replicaOf: (pod) => {
+      const [, replica] = /^operator-(\d+)-\d+$/.exec(pod) ?? [];
+      return replica === undefined ? undefined : Number(replica);
+    },
+    async kill(replica, replaced) {
       const process = await running(replica);
       killed.add(process);
       current[replica] = undefined;
+      if (replaced) pods[replica] = (pods[replica] ?? 1) + 1;
       kills.push({ replica, at: systemClock.now() });
-      tell(`SIGKILL to replica ${replica} (pid ${process.pid})`);
+      tell(`SIGKILL to replica ${replica} (pid ${process.pid})${replaced ? ', which another replaces' : ''}`);
       await process.kill();
     },
     async stop() {

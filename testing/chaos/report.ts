@@ -1,4 +1,5 @@
 /** What a chaos run was and what came of it, for people and as data. */
+import { delays } from '#/testing/chaos/delays.ts';
 import { PROMISES, type Verdict } from '#/testing/chaos/judge.ts';
 import type { ChaosRecord } from '#/testing/chaos/run.ts';
 import { columns } from '#/testing/demo/text.ts';
@@ -11,6 +12,10 @@ export function report(record: ChaosRecord, verdict: Verdict): readonly string[]
   const { plan, history, kills, ownEnds, outages, startedAt, endedAt, audit, exitCodes } = record;
   const { cap, repeated, secondJobs, violations } = verdict;
   const kinds = Object.entries(verdict.outcomes).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  const seconds = (ms: number) => (ms / 1000).toFixed(1);
+  const steps = Object.entries(delays(history))
+    .map(([step, { half, most }]) => `${step} ${seconds(half)} / ${seconds(most)} s`)
+    .join(', ');
   const count = (kind: string) => outages.filter((outage) => outage.kind === kind).length;
   return [
     '',
@@ -27,6 +32,7 @@ export function report(record: ChaosRecord, verdict: Verdict): readonly string[]
         ['seed', String(plan.options.seed)],
         ['replicas', `${plan.options.replicas}, stopped at the end with ${exitCodes.join(', ')}`],
         ['SIGKILLs', `${kills.length}${ownEnds.length === 0 ? '' : `; ${ownEnds.length} ends that nobody caused`}`],
+        ['leaders', `${audit.leaders.length}, one after the other`],
         ['API server', `${count('api-killed')} killed, ${count('api-stopped')} stopped, each started again`],
         [
           'queue',
@@ -49,6 +55,7 @@ export function report(record: ChaosRecord, verdict: Verdict): readonly string[]
           `${repeated.webhooks} webhooks, ${repeated.poison} poison copies (allowed, each under its one id)`,
         ],
         ['twin pods', `${verdict.twinPods} (Kubernetes itself may start a program twice)`],
+        ['tasks', `${steps} (half of them, 95 of 100)`],
         ['time', `${((endedAt - startedAt) / 1000).toFixed(0)} s`],
       ],
       140,
@@ -74,6 +81,7 @@ export function summary(record: ChaosRecord, verdict: Verdict, commit: string): 
     durationMs: endedAt - startedAt,
     limits: record.history.limits,
     ...verdict,
+    delays: delays(record.history),
     kills: kills.map(({ replica, at }) => ({ replica, atMs: since(at) })),
     ownEnds: ownEnds.map(({ replica, at, code }) => ({ replica, atMs: since(at), code })),
     outages: outages.map(({ kind, from, to }) => ({ kind, fromMs: since(from), toMs: since(to) })),

@@ -35,7 +35,7 @@ export interface ChaosRecord {
   /** Calls of the queues that met a fault. */
   readonly queueFaults: number;
   /** How many writes it tells of, and what else there is to it. */
-  readonly audit: Pick<Audit, 'conflicts' | 'broken'> & { readonly lines: number };
+  readonly audit: Pick<Audit, 'conflicts' | 'broken' | 'leaders'> & { readonly lines: number };
 }
 
 /** How a run is carried out. */
@@ -97,9 +97,11 @@ export async function runChaos(plan: ChaosPlan, { directory, tell }: RunOptions)
     tell('all messages are put');
   };
   const kill = async () => {
-    for (const { atMs, replica } of plan.kills) {
-      await at(atMs);
-      await replicas.kill(replica);
+    for (const planned of plan.kills) {
+      await at(planned.atMs);
+      // While there is no API server to ask, or nobody leads: as planned.
+      const leader = planned.leader ? await holderOf(world) : '';
+      await replicas.kill(replicas.replicaOf(leader) ?? planned.replica, planned.leader);
     }
   };
   const done = new AbortController();
@@ -137,7 +139,12 @@ export async function runChaos(plan: ChaosPlan, { directory, tell }: RunOptions)
     outages,
     exitCodes,
     queueFaults: world.queueProxy.injected(),
-    audit: { conflicts: audit.conflicts, broken: audit.broken, lines: audit.jobs.length + audit.pods.length },
+    audit: {
+      conflicts: audit.conflicts,
+      broken: audit.broken,
+      leaders: audit.leaders,
+      lines: audit.jobs.length + audit.pods.length,
+    },
   };
 }
 
@@ -197,6 +204,12 @@ async function calm(world: ChaosWorld, tell: Tell): Promise<void> {
     }
     await systemClock.sleep(LOOK_MS, NEVER);
   }
+}
+
+/** Who holds the operators' Lease; '' when nobody does, or it cannot be read. */
+async function holderOf({ cluster }: ChaosWorld): Promise<string> {
+  const list = ['-n', NAMESPACE, 'get', 'leases', '-o', 'jsonpath={.items[*].spec.holderIdentity}'];
+  return (await cluster.kubectl([...list, '--request-timeout=2s']).catch(() => '')).trim();
 }
 
 async function progress(world: ChaosWorld, puts: readonly PutMessage[], over: AbortSignal, tell: Tell): Promise<void> {

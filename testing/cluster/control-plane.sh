@@ -106,7 +106,11 @@ apiserver-again() {
   SIGNAL=KILL stop kwok scheduler kcm
   apiserver-up
   controllers-up
-  if [[ -n $STAGES ]]; then kwok-up; fi
+  if [[ -n $STAGES ]]; then
+    # A new KWOK would wait for the end of the old one's node lease before it touches a pod.
+    "$BIN/kubectl" --kubeconfig="$KUBECONFIG_ADMIN" -n kube-node-lease delete lease kwok --ignore-not-found >/dev/null
+    kwok-up
+  fi
 }
 
 up() {
