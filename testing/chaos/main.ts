@@ -8,6 +8,7 @@
  * Into the directory go run.log, the replicas' logs, summary.json and run.svg. Exits with 0 when every promise was kept.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock } from '#/lib/clock.ts';
@@ -37,7 +38,7 @@ async function main(args: readonly string[]): Promise<number> {
     replicas: positive('replicas', values.replicas, 2),
     spanMs: positive('minutes', values.minutes, Math.max(1, tasks / TASKS_PER_MINUTE)) * 60_000,
   });
-  const directory = values.out ?? `chaos-${seed}`;
+  const directory = values.out ?? join(tmpdir(), `slipway-chaos-${seed}`);
   mkdirSync(directory, { recursive: true });
   const tell = runLog(directory, console.log);
   for (const line of describePlan(plan)) tell(line);

@@ -26,7 +26,7 @@ export function picture({ history, startedAt, endedAt, kills, outages, plan }: C
   const settled = settledCurve(history, startedAt);
   const running = runningSteps(history.jobs).map(({ at, running: value }) => [at - startedAt, value] as const);
   const x = (ms: number) => LEFT + (Math.min(Math.max(ms, 0), spanMs) / spanMs) * (WIDTH - LEFT - RIGHT);
-  const most = (...curves: Curve[]) => Math.max(1, ...curves.flat().map(([, value]) => value));
+  const most = (...curves: Curve[]) => curves.flat().reduce((max, [, value]) => Math.max(max, value), 1);
   const path = (curve: Curve, { top, height }: typeof UPPER, max: number, colour: string) => {
     const y = (value: number) => (top + height - (value / max) * height).toFixed(1);
     // Steps; those that fall on one tenth of a pixel are drawn once.
