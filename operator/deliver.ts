@@ -132,6 +132,8 @@ async function place(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
       if (existing !== undefined && !existing.deleting) {
         if (await adopt(tools, delivery, existing, signal)) return;
       } else if (existing === undefined && tools.view.pods(name).length === 0) {
+        // Another works now, and the message is for that one; hidden until its lease ends, where a create may take effect yet.
+        if (!tools.isLeading()) return mayHaveJob ? undefined : await lease.release(0, signal);
         using passing = tools.gate.enter(delivery, delivery.message.dequeueCount > SUSPECT_DELIVERIES);
         if (passing !== undefined) return await judge(tools, delivery, signal);
         gateIsClosed = true;
@@ -180,8 +182,6 @@ async function judge(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
       delivery.rejected,
     );
   };
-  // Another works now: the message is for that one.
-  if (!tools.isLeading()) return lease.release(0, signal);
   const { config } = tools;
   const client = clientSettings(config, source.client);
   const typePolicy = policyFor(config, rawTaskType(decoded.value));

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { ServiceError } from '../lib/errors.ts';
 import { testConfig } from '../testing/jobs.ts';
 import { task, World } from '../testing/rig.ts';
 
@@ -49,6 +50,24 @@ describe('a replica that does not lead', () => {
     await life.deliverNext();
     expect(await world.jobs()).toEqual([]);
     expect(world.newEffects()).toEqual([`release ${QUEUE} ${id}`]);
+  });
+
+  test('I1: gives back no message whose Job may be made yet: another consumer would do it too', async () => {
+    await using world = new World();
+    const life = world.rest();
+    life.observe();
+    world.queues.send(QUEUE, task('t-1'));
+    await world.clock.advance(1);
+    world.before = ({ method }) => {
+      if (method === 'create') throw new ServiceError('unknown', 'TimeoutError', 'no answer');
+    };
+    const delivery = life.deliverNext();
+    await world.clock.advance(100);
+    life.lead(false);
+    await world.clock.advance(20_000);
+    await delivery;
+    expect(world.newEffects()).toEqual([]);
+    expect(world.queues.messages(QUEUE)[0]?.visibleOn).toBeGreaterThan(world.clock.now());
   });
 
   test('I7: cancels nothing for a Job whose deletion it saw while another worked', async () => {
