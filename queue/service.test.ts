@@ -41,8 +41,10 @@ const CALLS: {
   ensureQueue: (service, signal) => service.ensureQueue('acme-tasks', signal),
 };
 
-describe.each(Object.entries(CALLS))('%s', (_, call) => {
-  test('I12: a server that never answers is waited for until the deadline, or the signal', async () => {
+// At once: should deadlines be lost, all wait as long as a test may, and not one after the other.
+test.concurrent.each(Object.entries(CALLS))(
+  'I12: %s: a server that never answers is waited for until the deadline, or the signal',
+  async (_, call) => {
     await using server = await serve(() => undefined, 60);
     await expect(call(server.service)).rejects.toMatchObject({ name: 'ServiceError', kind: 'unknown' });
     await using patient = await serve(() => undefined, 60_000);
@@ -50,8 +52,10 @@ describe.each(Object.entries(CALLS))('%s', (_, call) => {
     const waiting = call(patient.service, stop.signal);
     setTimeout(() => stop.abort(), 20);
     await expect(waiting).rejects.toMatchObject({ kind: 'unknown' });
-  });
+  },
+);
 
+describe.each(Object.entries(CALLS))('%s', (_, call) => {
   test('is tried once: a repetition could hide messages, or turn a lost success into not-found', async () => {
     await using server = await serve((_request, response) => {
       response.writeHead(503, { 'x-ms-error-code': 'ServerBusy' });
