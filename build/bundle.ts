@@ -1,5 +1,6 @@
 /**
- * Makes what the images carry: dist/operator/operator.mjs and dist/runner/runner.mjs, each with nothing beside it but chunks of its own.
+ * Makes what the images carry: dist/operator/operator.mjs, dist/slipway/slipway.mjs (the command line, in the operator's image) and
+ * dist/runner/runner.mjs, each with nothing beside it but chunks of its own.
  * Not minified, so that a stack trace from production can be read.
  *
  * A bundle is split at its dynamic imports and not forced into one file. As one file the runner has 5 MB, most of it document libraries,
@@ -13,10 +14,10 @@ import { type OutputChunk, rolldown } from 'rolldown';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** The processes that have an image, with their entry modules. */
-const entries = { operator: 'operator/main.ts', runner: 'job-runner/main.ts' } as const;
+/** What is bundled, with the entry modules. */
+const entries = { operator: 'operator/main.ts', slipway: 'cli/main.ts', runner: 'job-runner/main.ts' } as const;
 
-/** A process that has an image. */
+/** What is bundled. */
 export type Program = keyof typeof entries;
 
 /** All of them. */

@@ -1,5 +1,5 @@
 /** Whether an operator looks after an installation, as far as the cluster shows it. */
-import { ANNOTATION, LABEL } from '../contract/identity.ts';
+import { ANNOTATION, LABEL, leaderLeaseName } from '../contract/identity.ts';
 import { fromIso } from '../lib/clock.ts';
 import { ServiceError } from '../lib/errors.ts';
 import { createLeaseStore } from '../operator/lease-object.ts';
@@ -20,7 +20,7 @@ const SKEW_MS = 30_000;
 export async function attendanceOf(cluster: Cluster, { clock, stopping }: Output, { job }: Task): Promise<Attendance> {
   const now = clock.now();
   try {
-    const name = `slipway-${job.labels[LABEL.installation] ?? ''}`;
+    const name = leaderLeaseName(job.labels[LABEL.installation] ?? '');
     const lease = await createLeaseStore(cluster.api, cluster.namespace).read(name, stopping);
     if (lease?.holder === '') return 'unattended';
     if (lease?.renewedAt !== undefined)

@@ -3,7 +3,7 @@ import { ANNOTATION, LABEL, labelValue, MANAGED_BY } from '../contract/identity.
 import type { Clock } from '../lib/clock.ts';
 import { createLog } from '../lib/log.ts';
 import { createKubernetesStore } from '../operator/jobs/kubernetes.ts';
-import type { JobRecord, PodRecord } from '../operator/jobs/records.ts';
+import { isPodOf, type JobRecord, type PodRecord } from '../operator/jobs/records.ts';
 import type { JobStore, Observation } from '../operator/jobs/store.ts';
 import type { Cluster } from './cluster.ts';
 
@@ -68,7 +68,9 @@ export class Tasks {
   /** All tasks, newest last. */
   all(): Task[] {
     const pods = Map.groupBy([...this.#pods.values()].toSorted(byAge), ({ jobName }) => jobName);
-    return [...this.#jobs.values()].toSorted(byAge).map((job) => ({ job, pods: pods.get(job.name) ?? [] }));
+    return [...this.#jobs.values()]
+      .toSorted(byAge)
+      .map((job) => ({ job, pods: pods.get(job.name)?.filter((pod) => isPodOf(job, pod)) ?? [] }));
   }
 }
 

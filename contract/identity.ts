@@ -116,6 +116,11 @@ export function installationId(account: string, namespace: string, suffix: strin
   return base32(createHash('sha256').update(`${account}\n${namespace}\n${suffix}`).digest()).slice(0, 12);
 }
 
+/** The Lease by which an installation's replicas agree on the one that works. */
+export function leaderLeaseName(installation: string): string {
+  return `slipway-${installation}`;
+}
+
 /**
  * A label value for any text: itself when it is a valid one, else its valid characters and a hash of the whole, at most 63 characters.
  */

@@ -247,6 +247,21 @@ describe('a message that comes again', () => {
     expect(at.world.doubles).toEqual([]);
   });
 
+  test('makes a new Job beside a pod that was left to itself and has ended', async () => {
+    await using at = await setUp();
+    await at.life.deliverNext();
+    const job = await at.world.theJob();
+    await at.world.clock.advance(60_000);
+    const [pod] = at.life.view.pods(job.name);
+    expect(pod?.phase).toBe('Succeeded');
+    const other = at.world.rest();
+    other.view.observe({ kind: 'listed', jobs: [], pods: pod === undefined ? [] : [pod] });
+    at.world.store.remove(job.name);
+    await settled();
+    await other.deliverNext();
+    expect((await at.world.theJob()).uid).not.toBe(job.uid);
+  });
+
   test('makes a new Job when its own has gone for good', async () => {
     await using at = await setUp({ message: task('t-1', { runMs: 3_600_000 }) });
     await at.life.deliverNext();

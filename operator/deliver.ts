@@ -24,7 +24,7 @@ import {
   manifest,
   type TaskInHand,
 } from './jobs/manifest.ts';
-import type { JobRecord } from './jobs/records.ts';
+import { hasEnded, type JobRecord } from './jobs/records.ts';
 import type { JobStore } from './jobs/store.ts';
 import type { JobsView } from './jobs/view.ts';
 import { type Leases, leaseSeconds } from './leases.ts';
@@ -131,7 +131,7 @@ async function place(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
       readDirectly = false;
       if (existing !== undefined && !existing.deleting) {
         if (await adopt(tools, delivery, existing, signal)) return;
-      } else if (existing === undefined && tools.view.pods(name).length === 0) {
+      } else if (existing === undefined && tools.view.pods(name).every(hasEnded)) {
         // Another works now, and the message is for that one; hidden until its lease ends, where a create may take effect yet.
         if (!tools.isLeading()) return mayHaveJob ? undefined : await lease.release(0, signal);
         using passing = tools.gate.enter(delivery, delivery.message.dequeueCount > SUSPECT_DELIVERIES);

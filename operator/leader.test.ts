@@ -571,10 +571,23 @@ describe('a missing right', () => {
     mend(a);
     await time.advance(2400);
     expect(a.election.isLeading).toBe(true);
-    // All of them lost, each told: that to write, and then that to read.
+    // All of them lost: it does not come to the others without that to read.
     a.wire.before = refuse('forbidden');
     await time.advance(60_000);
-    expect(errors()).toHaveLength(3);
+    expect(errors()).toHaveLength(2);
+    expect(errors()[1]!.msg).toContain('the right to get leases');
+  });
+
+  test('is no word yet when it is there at the third look, as after a start of the API server', async () => {
+    const { time, candidate } = setUp();
+    const a = candidate('a');
+    let refusals = 0;
+    a.wire.before = () => (refusals++ < 2 ? refuse('forbidden')() : undefined);
+    void a.start();
+    await time.advance(10_000);
+    expect(a.election.isLeading).toBe(true);
+    expect(refusals).toBeGreaterThan(2);
+    expect(a.lines.filter(({ level }) => level === 'error')).toEqual([]);
   });
 
   test('I12: a server that never answers is asked again, call after call of 5 s, and complained of once', async () => {

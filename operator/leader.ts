@@ -25,6 +25,11 @@ const RENEW_DEADLINE_MS = 10_000;
 const RETRY_MS = 2000;
 /** One call. Half of the renew deadline, so that a leader survives a call without an answer. */
 const CALL_DEADLINE_MS = 5000;
+/**
+ * Refusals of a call until the right is called missing. An API server that has just started refuses for a moment what
+ * it allows then, and at an uninstall the Role goes before the operator.
+ */
+const REFUSALS = 3;
 /** A release that meets another write, or gets no answer, is tried again. */
 const RELEASE_TRIES = 3;
 
@@ -60,7 +65,7 @@ export class LeaderElection {
   #leadsUntil = Number.NEGATIVE_INFINITY;
   #told = false;
   #lapse = new AbortController();
-  readonly #refused = new Set<Verb>();
+  readonly #refusals = new Map<Verb, number>();
   #failures = 0;
 
   constructor(options: LeaderElectionOptions) {
@@ -158,20 +163,22 @@ export class LeaderElection {
     return this.#sighting;
   }
 
-  /** A call within its deadline. A missing right is told once, until it is there. */
+  /** A call within its deadline. A right that stays missing is told once, until it is there. */
   async #call<T>(verb: Verb, signal: AbortSignal, call: (within: AbortSignal) => Promise<T>): Promise<T> {
     const { clock, log, identity, name } = this.#options;
     try {
       const answer = await call(clock.deadline(CALL_DEADLINE_MS, signal));
-      this.#refused.delete(verb);
+      this.#refusals.delete(verb);
       return answer;
     } catch (error) {
-      if (isKind(error, 'forbidden') && !this.#refused.has(verb)) {
-        this.#refused.add(verb);
-        log.error(
-          { err: error, identity, lease: name },
-          `no leader can be elected: the right to ${verb} leases in coordination.k8s.io is missing (get, create and update are needed)`,
-        );
+      if (isKind(error, 'forbidden')) {
+        const refusals = (this.#refusals.get(verb) ?? 0) + 1;
+        this.#refusals.set(verb, refusals);
+        if (refusals === REFUSALS)
+          log.error(
+            { err: error, identity, lease: name },
+            `no leader can be elected: the right to ${verb} leases in coordination.k8s.io is missing (get, create and update are needed)`,
+          );
       }
       throw error;
     }

@@ -1,4 +1,5 @@
 /** The operator: the pipeline, and around it what makes it a process among others: health, metrics, leadership, a configuration that changes. */
+import { leaderLeaseName } from '../contract/identity.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { QueueService } from '../queue/service.ts';
@@ -131,7 +132,7 @@ function elect(
 ): LeaderElection {
   return new LeaderElection({
     leases,
-    name: `slipway-${config.installation}`,
+    name: leaderLeaseName(config.installation),
     identity: config.podName ?? `process-${process.pid}`,
     clock,
     log,

@@ -41,7 +41,7 @@ export async function reconcile(tools: ReconcileTools, name: string, signal: Abo
   const { condition, isWritten, renewAt, state } = lease;
   const decision = decide({
     job,
-    pods: view.pods(name),
+    pods: view.podsOf(job),
     lease: { condition, isWritten, renewAt, popReceipt: state.popReceipt },
     endAgeMs: view.endAgeMs(name),
     now: clock.now(),

@@ -1,7 +1,6 @@
 import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Program, programs } from '#/build/bundle.ts';
 import { cacheDirectory } from '#/testing/cache.ts';
 import { type Docker, startDocker } from '#/testing/docker.ts';
 import { run } from '#/testing/shell.ts';
@@ -11,48 +10,52 @@ const archives = fileURLToPath(new URL('./images/archives.sh', import.meta.url))
 const directory = join(cacheDirectory, 'images');
 const TEN_MINUTES = 600_000;
 
-/** The name under which {@link buildImage} leaves a program's image in the engine. */
-export const imageName = (program: Program): string => `slipway-test/${program}:latest`;
+/** The images; each has a Dockerfile of its own. */
+export const images = ['operator', 'runner'] as const;
+export type Image = (typeof images)[number];
+
+/** The name under which {@link buildImage} leaves an image in the engine. */
+export const imageName = (image: Image): string => `slipway-test/${image}:latest`;
 
 /**
- * Builds a program's image from its Dockerfile, on base images made of this machine's files (images/archives.sh), since tests pull none.
+ * Builds an image from its Dockerfile, on base images made of this machine's files (images/archives.sh), since tests pull none.
  * The first time takes a minute or two for `npm ci`; later only what has changed is built.
  */
 export async function buildImage(
   { docker, host }: Docker,
-  program: Program,
-  file = `Dockerfile.${program}`,
+  image: Image,
+  file = `Dockerfile.${image}`,
 ): Promise<string> {
   await loadBase(host, 'base');
   await loadBase(host, 'builder');
   const base = ['--build-arg', 'BASE_IMAGE=slipway-test/base', '--build-arg', 'BUILDER_IMAGE=slipway-test/builder'];
   const options = { cwd: root, timeoutMs: TEN_MINUTES };
-  await docker(['build', '--network', 'host', '--file', file, '--tag', imageName(program), ...base, '.'], options);
-  return imageName(program);
+  await docker(['build', '--network', 'host', '--file', file, '--tag', imageName(image), ...base, '.'], options);
+  return imageName(image);
 }
 
-/** Image archives of both programs, for `node.push`: built if need be, by an engine that runs meanwhile. */
-export async function imageArchives(): Promise<Record<Program, string>> {
+/** Archives of both images, for `node.push`: built if need be, by an engine that runs meanwhile. */
+export async function imageArchives(): Promise<Record<Image, string>> {
   await using engine = await startDocker();
-  const made = {} as Record<Program, string>;
-  for (const program of programs) {
-    await buildImage(engine, program);
-    made[program] = await save(engine, program);
+  const made = {} as Record<Image, string>;
+  for (const image of images) {
+    await buildImage(engine, image);
+    made[image] = await save(engine, image);
   }
   return made;
 }
 
 /** Saves an image under the name of its id, so that an unchanged one is not written again. */
-async function save({ docker, host }: Docker, program: Program): Promise<string> {
-  const id = (await docker(['image', 'inspect', '--format', '{{.Id}}', imageName(program)]))
+async function save({ docker, host }: Docker, image: Image): Promise<string> {
+  const id = (await docker(['image', 'inspect', '--format', '{{.Id}}', imageName(image)]))
     .trim()
     .replace('sha256:', '');
-  const archive = join(directory, `${program}-${id.slice(0, 12)}.tar`);
+  const archive = join(directory, `${image}-${id.slice(0, 12)}.tar`);
   if (await exists(archive)) return archive;
   for (const old of await readdir(directory)) {
-    if (old.startsWith(`${program}-`)) await rm(join(directory, old));
+    if (old.startsWith(`${image}-`)) await rm(join(directory, old));
   }
-  const source = `docker-daemon:${imageName(program)}`;
+  const source = `docker-daemon:${imageName(image)}`;
   const daemon = ['--src-daemon-host', host];
   await run('skopeo', ['--insecure-policy', 'copy', '--quiet', ...daemon, source, `oci-archive:${archive}.part`]);
   await rename(`${archive}.part`, archive);

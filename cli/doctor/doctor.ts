@@ -58,6 +58,7 @@ export async function examine(tools: DoctorTools, options: DoctorOptions): Promi
           access: chosen.access,
           inspector,
           queues: seen.config?.sources.map(({ queue }) => queue),
+          discovery: seen.config?.file.discovery,
           isOfEnvironment: !options.fromSecret,
           now: clock.now(),
         });
@@ -143,7 +144,10 @@ async function examineConfiguration(
     return { finding: problem(check, `the operator refuses it: ${first}${more}`, show) };
   }
   const { sources, policies } = read.config;
-  const detail = `ConfigMap ${name}: queues ${sources.map(({ queue }) => queue).join(', ')}; task types ${[...policies.keys()].join(', ')}`;
+  const queues = sources.map(({ queue }) => queue);
+  const found =
+    read.config.file.discovery && `those that are found by ${read.config.file.discovery.include.join(', ')}`;
+  const detail = `ConfigMap ${name}: queues ${[...queues, ...(found === undefined ? [] : [found])].join(', ')}; task types ${[...policies.keys()].join(', ')}`;
   return { finding: ok(check, detail), config: read.config };
 }
 

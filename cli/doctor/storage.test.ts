@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { type ErrorKind, ServiceError } from '../../lib/errors.ts';
 import { storageAccess } from '../../queue/access.ts';
 import type { QueueInspector } from '../../queue/inspect.ts';
-import { examineStorage } from './storage.ts';
+import { examineStorage, type StorageQuestion } from './storage.ts';
 
 const NOW = Date.UTC(2026, 0, 1);
 const KEY = 'AccountName=acme;AccountKey=c2VjcmV0';
@@ -46,9 +46,10 @@ async function examined(
   looking: QueueInspector,
   queues: readonly string[] | undefined = ['acme-tasks'],
   isOfEnvironment = true,
+  discovery?: StorageQuestion['discovery'],
 ) {
   const access = accessOf(credentials);
-  return examineStorage({ access, inspector: looking, queues, isOfEnvironment, now: NOW });
+  return examineStorage({ access, inspector: looking, queues, discovery, isOfEnvironment, now: NOW });
 }
 const states = (findings: Awaited<ReturnType<typeof examined>>) =>
   findings.map(({ check, state }) => `${check}: ${state}`);
@@ -57,6 +58,35 @@ test('an account key and its queues', async () => {
   const findings = await examined(KEY, inspector({ 'acme-tasks': 1, 'acme-tasks-poison': 3 }));
   expect(states(findings)).toEqual(['storage account: OK', 'queue rights: OK', 'queue acme-tasks: OK', 'messages: OK']);
   expect(findings[2]?.detail).toBe('about 1 message; poisoned: 3, see slipway poison list acme-tasks');
+});
+
+const DISCOVERY: NonNullable<StorageQuestion['discovery']> = {
+  include: ['*-tasks'],
+  exclude: ['test-*'],
+  encoding: 'auto',
+  intervalSeconds: 15,
+};
+
+test('queues that are found are looked at like those that are named', async () => {
+  const there = { 'acme-tasks': 1, 'acme-tasks-poison': 0, 'globex-tasks': 2, 'test-tasks': 9 };
+  const findings = await examined(KEY, inspector(there), ['acme-tasks'], true, DISCOVERY);
+  expect(states(findings)).toEqual([
+    'storage account: OK',
+    'queue rights: OK',
+    'discovery: OK',
+    'queue acme-tasks: OK',
+    'messages: OK',
+    'queue globex-tasks: OK',
+  ]);
+  expect(findings[2]?.detail).toBe('2 queues of acme fit *-tasks and not test-*');
+});
+
+test('that no queue is found is no fault yet; that none can be found is one', async () => {
+  const none = await examined(KEY, inspector({ 'test-tasks': 9 }), [], true, DISCOVERY);
+  expect(none.at(-1)).toMatchObject({ check: 'discovery', state: 'UNKNOWN' });
+  const blind = await examined(SAS, inspector({}, { list: 'forbidden' }), [], true, DISCOVERY);
+  expect(blind.at(-1)).toMatchObject({ check: 'discovery', state: 'PROBLEM' });
+  expect(blind.at(-1)?.command).toContain('az storage account generate-sas');
 });
 
 test.each([

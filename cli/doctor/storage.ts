@@ -1,10 +1,12 @@
 /** The storage account: whether its queues answer, what the credentials allow, and each configured queue. Touches no message. */
 import { poisonQueueOf } from '../../contract/identity.ts';
 import type { ServiceError } from '../../lib/errors.ts';
+import type { FileConfig } from '../../operator/config-schema.ts';
+import { discover } from '../../operator/discover.ts';
 import type { StorageAccess } from '../../queue/access.ts';
 import type { QueueInspector } from '../../queue/inspect.ts';
 import { missingRights, type SasTerms, sasTerms } from '../../queue/sas.ts';
-import { ask } from '../ask.ts';
+import { type Answer, ask } from '../ask.ts';
 import { type Finding, ok, problem, unknown } from './finding.ts';
 
 /** How the commands that are printed reach the account. */
@@ -13,6 +15,8 @@ export interface StorageQuestion {
   readonly inspector: QueueInspector;
   /** The configured queues; undefined when the configuration is not known. */
   readonly queues: readonly string[] | undefined;
+  /** How further queues are found, where they are. */
+  readonly discovery?: FileConfig['discovery'] | undefined;
   /** Whether `access` is the environment's: then a command may use its variable. */
   readonly isOfEnvironment: boolean;
   /** Milliseconds since the epoch. */
@@ -24,11 +28,14 @@ const SOON_MS = 7 * 86_400_000;
 
 /** Asks the account. */
 export async function examineStorage(question: StorageQuestion): Promise<readonly Finding[]> {
-  const { access, inspector, queues } = question;
+  const { access, inspector } = question;
   const terms = sasTerms(access);
-  const reached = await reach(question, terms);
-  if (reached.finding.state === 'PROBLEM') return [reached.finding];
-  const findings = [reached.finding, rights(question, terms)];
+  const listed = await ask(inspector.list());
+  const reached = reach(question, terms, listed);
+  if (reached.state === 'PROBLEM') return [reached];
+  const findings = [reached, rights(question, terms)];
+  if (question.discovery !== undefined) findings.push(discovered(question.discovery, access.account, listed));
+  const queues = question.queues && [...new Set([...question.queues, ...found(question.discovery, listed)])];
   if (queues === undefined) {
     return [...findings, unknown('queues', 'which queues there should be is not known without the configuration')];
   }
@@ -52,24 +59,47 @@ export async function examineStorage(question: StorageQuestion): Promise<readonl
   return findings;
 }
 
-async function reach(question: StorageQuestion, terms: SasTerms | undefined): Promise<{ readonly finding: Finding }> {
-  const { access, inspector } = question;
-  const listed = await ask(inspector.list());
+function reach(question: StorageQuestion, terms: SasTerms | undefined, listed: Answer<readonly string[]>): Finding {
+  const { access } = question;
   if (listed.ok) {
     const poison = listed.value.filter((name) => name.endsWith(poisonQueueOf(''))).length;
     const detail = `${access.account} answers and has ${counted(listed.value.length, 'queue')}, ${poison} of them for poison`;
-    return { finding: ok('storage account', detail) };
+    return ok('storage account', detail);
   }
   const { error } = listed;
   if (error.kind === 'forbidden' && terms !== undefined && !isExpired(terms, question.now))
-    return {
-      finding: unknown(
-        'storage account',
-        `${access.account} lists no queues to this SAS (${error.code}): it may be wrong, or lack the right "list" on the service; the lines below tell`,
-        generateSas(access.account),
-      ),
-    };
-  return { finding: refused('storage account', error, question) };
+    return unknown(
+      'storage account',
+      `${access.account} lists no queues to this SAS (${error.code}): it may be wrong, or lack the right "list" on the service; the lines below tell`,
+      generateSas(access.account),
+    );
+  return refused('storage account', error, question);
+}
+
+function found(discovery: StorageQuestion['discovery'], listed: Answer<readonly string[]>): readonly string[] {
+  return discovery === undefined || !listed.ok ? [] : discover(listed.value, discovery).map(({ queue }) => queue);
+}
+
+function discovered(
+  discovery: NonNullable<FileConfig['discovery']>,
+  account: string,
+  listed: Answer<readonly string[]>,
+): Finding {
+  const check = 'discovery';
+  if (!listed.ok)
+    return problem(
+      check,
+      'no queue is found without the right "list" on the service: give it, or name the queues in the configuration',
+      generateSas(account),
+    );
+  const but = discovery.exclude.length === 0 ? '' : ` and not ${discovery.exclude.join(', ')}`;
+  const count = found(discovery, listed).length;
+  return count === 0
+    ? unknown(
+        check,
+        `no queue named {client}-tasks of ${account} fits ${discovery.include.join(', ')}${but}; a new one is found within ${discovery.intervalSeconds} s`,
+      )
+    : ok(check, `${counted(count, 'queue')} of ${account} fit ${discovery.include.join(', ')}${but}`);
 }
 
 function isExpired({ until }: SasTerms, now: number): boolean {

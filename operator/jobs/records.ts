@@ -56,6 +56,8 @@ export interface PodRecord {
   readonly name: string;
   readonly uid: string;
   readonly jobName: string;
+  /** Of the Job that made it, which may have been deleted since and have a successor of its name; '' where no label tells. */
+  readonly jobUid: string;
   readonly createdAt: number;
   /** When it is to be gone at the latest, once somebody has deleted it: the deletion and the grace period. */
   readonly deletedBy: number | undefined;
@@ -76,6 +78,16 @@ export interface PodRecord {
   readonly task: TaskContainer | undefined;
 }
 
+/** Whether none of its containers runs, or ever will. Such a pod may stay for long. */
+export function hasEnded({ phase }: PodRecord): boolean {
+  return phase === 'Succeeded' || phase === 'Failed';
+}
+
+/** Whether that Job made it, and not a deleted one of the same name that left it behind. */
+export function isPodOf({ name, uid }: JobRecord, { jobName, jobUid }: PodRecord): boolean {
+  return jobName === name && (jobUid === uid || jobUid === '');
+}
+
 /** A Job with what only a direct read brings. */
 export interface FullJob {
   readonly record: JobRecord;
@@ -85,6 +97,8 @@ export interface FullJob {
 
 /** The label `job-name` that Kubernetes sets on a Job's pods. */
 export const JOB_NAME_LABEL = 'batch.kubernetes.io/job-name';
+/** The label with the Job's uid, beside it. */
+export const JOB_UID_LABEL = 'batch.kubernetes.io/controller-uid';
 
 /** The parts of a Job's JSON that are read. Everything is optional: what a server leaves out must not end the operator. */
 export interface RawJob {
@@ -179,6 +193,7 @@ export function podRecord(raw: RawPod): PodRecord {
     name: metadata.name ?? '',
     uid: metadata.uid ?? '',
     jobName: metadata.labels?.[JOB_NAME_LABEL] ?? '',
+    jobUid: metadata.labels?.[JOB_UID_LABEL] ?? '',
     createdAt: fromIso(metadata.creationTimestamp) ?? 0,
     deletedBy: fromIso(metadata.deletionTimestamp),
     stageSince: scheduled?.status === 'True' ? stageSince(scheduled, status.initContainerStatuses ?? []) : undefined,

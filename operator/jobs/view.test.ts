@@ -134,6 +134,17 @@ test('pods are told oldest first, and those of a Job that is gone are still know
   expect(view.pods('a')).toEqual([]);
 });
 
+test('a pod that a deleted Job of the same name left behind is none of its successor', () => {
+  const { view, list } = setUp();
+  const [first, second] = [job('a', '1', { uid: 'first' }), job('a', '2', { uid: 'second' })];
+  const left = { ...testPod('failed', 1, 'a'), jobUid: 'first' };
+  const own = { ...testPod('running', 2, 'a'), jobUid: 'second' };
+  list([second], [left, own]);
+  expect(view.pods('a')).toEqual([left, own]);
+  expect(view.podsOf(second)).toEqual([own]);
+  expect(view.podsOf(first)).toEqual([left]);
+});
+
 test('the age of an end counts from when it was first seen, also over lists and new versions', async () => {
   const { clock, view, list } = setUp();
   list([job('a')]);

@@ -8,7 +8,7 @@ import { ANNOTATION } from '../../contract/identity.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { assertNever } from '../../lib/errors.ts';
 import type { Progress } from '../conclude.ts';
-import type { JobRecord, PodRecord } from './records.ts';
+import { isPodOf, type JobRecord, type PodRecord } from './records.ts';
 import type { Observation } from './store.ts';
 
 /** Whether the picture can be trusted; `since` is monotonic milliseconds. */
@@ -59,7 +59,12 @@ export class JobsView {
     return this.#jobs.values();
   }
 
-  /** The pods of a Job, oldest first. */
+  /** The pods of a Job, oldest first, without those that a deleted one of its name has left behind. */
+  podsOf(job: JobRecord): readonly PodRecord[] {
+    return this.pods(job.name).filter((pod) => isPodOf(job, pod));
+  }
+
+  /** The pods of all Jobs that have or had this name, oldest first. */
   pods(jobName: string): readonly PodRecord[] {
     return [...(this.#pods.get(jobName)?.values() ?? [])].sort((a, b) => a.createdAt - b.createdAt);
   }

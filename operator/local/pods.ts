@@ -1,6 +1,6 @@
 /** Pods from their making to their removal: what the scheduler, a node and whoever deletes them do to each. */
 import type { Clock } from '../../lib/clock.ts';
-import { JOB_NAME_LABEL } from '../jobs/records.ts';
+import { JOB_NAME_LABEL, JOB_UID_LABEL } from '../jobs/records.ts';
 import { type RunPod, runToEnd } from './kubelet.ts';
 import { type Condition, type LocalJob, type LocalPod, timestamp } from './objects.ts';
 import type { Table } from './table.ts';
@@ -16,8 +16,6 @@ export interface PodsTools {
   readonly runPod: RunPod;
 }
 
-/** The label on a Job's pods that tells which Job of that name made them. */
-const CONTROLLER_UID_LABEL = 'batch.kubernetes.io/controller-uid';
 /** The longest that the scheduler leaves a pod alone when something in the cluster has changed. */
 const SCHEDULE_AGAIN_MS = 10_000;
 const NOTHING_SEEN: LocalPod['status'] = { phase: 'Pending', conditions: [], containerStatuses: [] };
@@ -103,7 +101,7 @@ export class Pods {
   /** Deletes all pods of a Job, as the garbage collector does when the Job is gone. */
   deleteAll({ metadata: { uid } }: LocalJob): void {
     for (const { metadata } of this.#tools.table.all())
-      if (metadata.labels[CONTROLLER_UID_LABEL] === uid) this.delete(metadata);
+      if (metadata.labels[JOB_UID_LABEL] === uid) this.delete(metadata);
   }
 
   /** The status of a new pod after the scheduler has looked at it. */
@@ -140,7 +138,7 @@ function newPod(job: LocalJob, uid: string, creationTimestamp: string): LocalPod
       uid,
       resourceVersion: '',
       creationTimestamp,
-      labels: { ...template.metadata.labels, [JOB_NAME_LABEL]: metadata.name, [CONTROLLER_UID_LABEL]: metadata.uid },
+      labels: { ...template.metadata.labels, [JOB_NAME_LABEL]: metadata.name, [JOB_UID_LABEL]: metadata.uid },
       annotations: template.metadata.annotations,
     },
     spec: template.spec,

@@ -6,7 +6,7 @@
  */
 import { ANNOTATION } from '../../contract/identity.ts';
 import { type Outcome, outcomeOfDeleted, recordedOutcome } from '../jobs/outcome.ts';
-import type { PodRecord } from '../jobs/records.ts';
+import { hasEnded, type PodRecord } from '../jobs/records.ts';
 import type { Tombstone } from '../jobs/view.ts';
 import { LAST_WORDS_MS, type LeaseView, type SettleStep } from './decide.ts';
 import { webhookState } from './webhook-state.ts';
@@ -61,7 +61,7 @@ export function decideDeleted(picture: DeletedPicture): DeletedDecision {
     return { kind: 'drop', why: 'its message was received again, and is a new delivery' };
   if (!picture.viewKnown) return wait(1000);
   // One that has ended may stay for long, where it was orphaned.
-  if (pods.some(({ phase }) => phase !== 'Succeeded' && phase !== 'Failed')) return wait();
+  if (!pods.every(hasEnded)) return wait();
   if (tombstone === undefined)
     return { kind: 'release', why: 'nobody saw it being deleted, so its task is not cancelled' };
   const unheardMs = tombstone.seenAt + LAST_WORDS_MS - now;

@@ -233,6 +233,16 @@ describe('the last words of a Job’s pods, which come by another watch', () => 
     expect(decideWith(pods, LAST_WORDS_MS, phase)).toMatch(/^settle: record /);
   });
 
+  test('are not waited for when it was ended while suspended: it has no pod that could speak', () => {
+    const { job, ...rest } = picture('failed', 'fresh', 'nothing');
+    expect(inWords(decide({ ...rest, job: { ...job, parallelism: 0 }, pods: [], endAgeMs: 0 }))).toMatch(
+      /^settle: record /,
+    );
+    expect(inWords(decide({ ...rest, job: { ...job, parallelism: 0 }, pods: [testPod('running')], endAgeMs: 0 }))).toBe(
+      'leave',
+    );
+  });
+
   test('are not waited for when the outcome is recorded', () => {
     expect(inWords(decide({ ...picture('failed', 'fresh', 'outcome'), pods: [] }))).toMatch(/^settle: /);
   });

@@ -107,10 +107,14 @@ function meanwhile(picture: Picture, lookAgainMs: number): Decision {
   return upkeep.kind === 'renew' ? upkeep : leave(lookAgainMs);
 }
 
-/** Whether the pods seen account for the Job's end. A Job that ended by deadline may never have had one. */
+/**
+ * Whether the pods seen account for the Job's end. A Job that ended by deadline may never have had one; one that was
+ * ended while suspended has none left, and its parallelism says so.
+ */
 function haveLastWords(job: JobRecord, pods: readonly PodRecord[]): boolean {
   if (pods.some((pod) => pod.phase === 'Pending' || pod.phase === 'Running')) return false;
-  return job.end?.kind === 'complete' ? pods.some((pod) => pod.phase === 'Succeeded') : pods.length > 0;
+  if (job.end?.kind === 'complete') return pods.some((pod) => pod.phase === 'Succeeded');
+  return pods.length > 0 || job.parallelism === 0;
 }
 
 function leave(lookAgainMs?: number): Decision {

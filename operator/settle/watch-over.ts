@@ -2,7 +2,7 @@
 import { ANNOTATION } from '../../contract/identity.ts';
 import { fromIso } from '../../lib/clock.ts';
 import { cancellation, isBeingEnded, noteOn } from '../jobs/notes.ts';
-import type { PodRecord } from '../jobs/records.ts';
+import { hasEnded, type PodRecord } from '../jobs/records.ts';
 import { judgeStart, type StartTrouble, startLimits } from '../jobs/start-trouble.ts';
 import type { Decision, Picture } from './decide.ts';
 
@@ -80,10 +80,6 @@ function withoutPod({ job, now }: Picture, startedAt: number, last: PodRecord | 
   if (!note?.noPod) return { kind: 'inquire' };
   const dueAt = note.since + startLimits(job).unschedulableTimeoutSeconds * 1000;
   return dueAt <= now ? { kind: 'end', diagnosis: note.diagnosis } : leave(dueAt - now);
-}
-
-function hasEnded({ phase }: PodRecord): boolean {
-  return phase === 'Succeeded' || phase === 'Failed';
 }
 
 function endOf({ task, createdAt }: PodRecord): number {

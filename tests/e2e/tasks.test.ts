@@ -131,6 +131,13 @@ test('21 messages on a real node: echo, documents, failure, malformed, foreign, 
   expect(digests).toEqual({ large: sha256(JSON.stringify(large)), spaced: sha256(spaced) });
   expect(JSON.stringify([sink.requests, jobs, pods.items, log])).not.toContain(SECRET);
 
+  // The command line in the operator's pod, with the operator's own rights and credentials.
+  const slipway = (...args: readonly string[]) =>
+    node.kubectl(['-n', NAMESPACE, 'exec', 'deployment/slipway', '--', 'node', '/app/cli/slipway.mjs', ...args]);
+  expect(await slipway('tasks')).toMatch(/^no-image +acme +no-image +failed /m);
+  expect(await slipway('why', 'no-image')).toContain('ImagePull');
+  expect(await slipway('poison', 'list', 'acme-tasks')).toContain('Malformed');
+
   // The operator reports what no pod could.
   expect(JSON.parse(received('failing')[0]?.body ?? '')).toMatchObject({
     status: 'failed',

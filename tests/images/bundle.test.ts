@@ -6,9 +6,10 @@ import { bundle, type Program, packagesIn, programs } from '#/build/bundle.ts';
 const documents = ['unpdf', 'mammoth', 'html-to-text', 'marked'];
 const models = ['openai', '@supabase/supabase-js'];
 
-/** What must not be in an image: it would only make it larger and slower to start. */
+/** What must not be in a bundle: it would only make an image larger and a process slower to start. */
 const excluded: Record<Program, readonly string[]> = {
   operator: [...documents, ...models, 'azurite'],
+  slipway: [...documents, ...models, 'azurite', 'prom-client'],
   runner: ['@kubernetes/client-node', 'prom-client', 'azurite'],
 };
 

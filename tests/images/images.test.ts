@@ -2,15 +2,14 @@ import { chmod, mkdtempDisposable, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { programs } from '#/build/bundle.ts';
 import { parseReport } from '#/contract/runner-abi.ts';
 import { type Docker, startDocker } from '#/testing/docker.ts';
-import { buildImage, imageName } from '#/testing/images.ts';
+import { buildImage, imageName, images } from '#/testing/images.ts';
 
 let engine: Docker;
 beforeAll(async () => {
   engine = await startDocker();
-  for (const program of programs) await buildImage(engine, program);
+  for (const image of images) await buildImage(engine, image);
 });
 afterAll(() => engine?.[Symbol.asyncDispose]());
 
@@ -27,15 +26,15 @@ const hardened = [
   'no-new-privileges',
 ];
 
-test.each(programs)('%s: runs as a numeric user that is not root', async (program) => {
-  const user = await engine.docker(['image', 'inspect', '--format', '{{.Config.User}}', imageName(program)]);
+test.each(images)('%s: runs as a numeric user that is not root', async (image) => {
+  const user = await engine.docker(['image', 'inspect', '--format', '{{.Config.User}}', imageName(image)]);
   expect(user.trim()).toBe('65532:65532');
 });
 
-test.each(programs)('%s: holds its bundle and no node_modules', async (program) => {
+test.each(images)('%s: holds its bundle and no node_modules', async (image) => {
   const find = `console.log(fs.readdirSync('/app', { recursive: true }).join(' '))`;
-  const files = await engine.docker([...hardened, '--entrypoint', 'node', imageName(program), '-e', find]);
-  expect(files).toContain(`${program}.mjs`);
+  const files = await engine.docker([...hardened, '--entrypoint', 'node', imageName(image), '-e', find]);
+  expect(files).toContain(`${image}.mjs`);
   expect(files).not.toContain('node_modules');
 });
 
@@ -48,6 +47,14 @@ test('operator: a wrong configuration ends it with 78 and all reasons', async ()
   const { code, stderr } = await engine.attempt([...hardened, ...mount, imageName('operator')]);
   expect(stderr).toContain('backend');
   expect(stderr).toContain('nonsense');
+  expect(code).toBe(78);
+});
+
+test('operator: has the command line beside it', async () => {
+  const slipway = [...hardened, '--entrypoint', 'node', imageName('operator'), '/app/cli/slipway.mjs'];
+  expect(await engine.docker([...slipway, 'tasks', '--help'])).toContain('slipway tasks');
+  const { code, stderr } = await engine.attempt([...slipway, 'tasks']);
+  expect(stderr).toContain('there is no kubeconfig');
   expect(code).toBe(78);
 });
 
