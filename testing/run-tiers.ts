@@ -106,16 +106,11 @@ if (unknown.length > 0)
 
 const missed: string[] = [];
 const failures: string[] = [];
-const byHand: string[] = [];
 let passed = 0;
 let failed = 0;
 for (const tier of tiers) {
   if (tier.name !== 'unit' && !existsSync(join(root, 'tests', tier.name))) continue; // there is none of these yet
   if (wanted.length > 0 && !wanted.includes(tier.name)) continue;
-  if (wanted.length === 0 && tier.byHand !== undefined) {
-    byHand.push(`${tier.name} (${tier.byHand})`);
-    continue;
-  }
   const started = performance.now();
   console.log(`\n== ${tier.name}`);
   const outcome = await runTier(tier);
@@ -130,7 +125,6 @@ for (const tier of tiers) {
 }
 console.log('');
 for (const failure of failures) console.log(`FAILED ${failure}\n`);
-if (byHand.length > 0) console.log(`runs only when named: ${byHand.join('; ')}`);
 if (missed.length > 0) console.log(`did not run: ${missed.join('; ')}`);
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed > 0 || missed.length > 0 ? 1 : 0;

@@ -5,8 +5,6 @@ export interface Tier {
   readonly name: string;
   /** Why it cannot run here; undefined when it can. */
   readonly obstacle: () => Promise<string | undefined>;
-  /** Why it runs only where it is named; undefined for one that every run has. */
-  readonly byHand?: string;
 }
 
 const nothing = async () => undefined;
@@ -21,11 +19,7 @@ export const tiers: readonly Tier[] = [
   { name: 'mutants', obstacle: nothing },
   { name: 'integration', obstacle: nothing },
   { name: 'control-plane', obstacle: () => first(controlPlane) },
-  {
-    name: 'chaos',
-    obstacle: () => first(controlPlane),
-    byHand: 'it takes five minutes and more, and the machine for itself',
-  },
+  { name: 'chaos', obstacle: () => first(controlPlane) },
   { name: 'images', obstacle: () => first([linux, root, ...commands(...engine)]) },
   { name: 'e2e', obstacle: () => first([linux, root, go, ...commands(...engine, ...node)]) },
 ];

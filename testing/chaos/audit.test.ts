@@ -30,7 +30,11 @@ const job = (resourceVersion: string, more: object = {}) => ({
     uid: 'uid-1',
     resourceVersion,
     creationTimestamp: `${T}1Z`,
-    labels: { 'slipway.dev/state': 'active' },
+    labels: {
+      'slipway.dev/state': 'active',
+      'slipway.dev/client': 'acme',
+      'slipway.dev/task-type': 'echo',
+    },
     annotations: { 'slipway.dev/message-id': 'm-1' },
   },
   spec: { suspend: false, parallelism: 1 },
@@ -58,7 +62,16 @@ test('each write of a Job is a version of it, as it was then', async () => {
   );
   const at = Date.parse(`${T}1Z`);
   expect(jobs).toMatchObject([
-    { write: 'create', revision: 10, messageId: 'm-1', createdAt: at, askedAt: at + 250, answeredAt: at + 500 },
+    {
+      write: 'create',
+      revision: 10,
+      messageId: 'm-1',
+      client: 'acme',
+      taskType: 'echo',
+      createdAt: at,
+      askedAt: at + 250,
+      answeredAt: at + 500,
+    },
     { write: 'patch', revision: 11, heldBack: true, end: undefined },
     { write: 'update status', revision: 12, heldBack: false, end: 'completed', endedAt: at + 1000, settled: false },
   ]);
@@ -96,7 +109,8 @@ test('who led is told by the writes of the Lease', async () => {
     event('update', 'leases', 200, lease('b')),
     event('update', 'leases', 200, lease('a')),
   );
-  expect(leaders).toEqual(['a', 'b', 'a']);
+  const since = Date.parse(`${T}1.500Z`);
+  expect(leaders).toEqual(['a', 'b', 'a'].map((holder) => ({ holder, since })));
 });
 
 test('a pod lives from its create to its last phase, or to its deletion', async () => {

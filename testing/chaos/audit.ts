@@ -68,14 +68,20 @@ interface AuditEvent {
   readonly stageTimestamp?: string;
 }
 
+/** Who led. */
+export interface Leader {
+  readonly holder: string;
+  readonly since: number;
+}
+
 /** What an audit log tells. */
 export interface Audit {
   readonly jobs: readonly JobVersion[];
   readonly pods: readonly PodStep[];
   /** Creates of Jobs that the API server refused because the name was taken. */
   readonly conflicts: number;
-  /** Who led, one after the other. */
-  readonly leaders: readonly string[];
+  /** Who led, one after the other, and since when. */
+  readonly leaders: readonly Leader[];
   /** Lines that a killed server has left half written. */
   readonly broken: number;
 }
@@ -84,7 +90,7 @@ export interface Audit {
 export async function readAudit(file: string): Promise<Audit> {
   const jobs: JobVersion[] = [];
   const pods: PodStep[] = [];
-  const leaders: string[] = [];
+  const leaders: Leader[] = [];
   let [conflicts, broken] = [0, 0];
   for await (const line of createInterface({ input: createReadStream(file) })) {
     const event = parse(line);
@@ -101,7 +107,8 @@ export async function readAudit(file: string): Promise<Audit> {
     if (objectRef?.resource === 'jobs') jobs.push(jobOf(event, object));
     else if (objectRef?.resource === 'leases') {
       const holder = object.spec?.holderIdentity ?? '';
-      if (holder !== '' && holder !== leaders.at(-1)) leaders.push(holder);
+      const since = fromIso(event.stageTimestamp) ?? Number.NaN;
+      if (holder !== '' && holder !== leaders.at(-1)?.holder) leaders.push({ holder, since });
     } else pods.push(...podOf(event, object));
   }
   return { jobs, pods, leaders, conflicts, broken };
@@ -137,6 +144,8 @@ function version(
     messageId: metadata?.annotations?.[ANNOTATION.messageId],
     revision: Number(metadata?.resourceVersion),
     createdAt: fromIso(metadata?.creationTimestamp) ?? Number.NaN,
+    client: metadata?.labels?.[LABEL.client] ?? '',
+    taskType: metadata?.labels?.[LABEL.taskType] ?? '',
     heldBack: spec?.suspend === true || spec?.parallelism === 0,
     end: final && (final.type === 'Complete' ? 'completed' : 'failed'),
     endedAt: fromIso(final?.lastTransitionTime),

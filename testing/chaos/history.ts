@@ -31,6 +31,8 @@ export interface JobVersion {
   readonly write: string;
   readonly by: string;
   readonly createdAt: number;
+  readonly client: string;
+  readonly taskType: string;
   /** It is suspended, or may have no pod. */
   readonly heldBack: boolean;
   readonly end: 'completed' | 'failed' | undefined;
@@ -71,6 +73,14 @@ export interface QueueCall {
   readonly at: number;
 }
 
+/** How many Jobs may run at once: of all, of a client, or of a task type. */
+export interface Cap {
+  readonly of: 'all' | 'client' | 'type';
+  /** Of the client or the type; '' for all. */
+  readonly name: string;
+  readonly most: number;
+}
+
 /** Everything that is judged. */
 export interface History {
   readonly puts: readonly PutMessage[];
@@ -81,9 +91,9 @@ export interface History {
   readonly calls: readonly QueueCall[];
   /** What stands in each task queue at the end, invisible messages included. */
   readonly left: Readonly<Record<string, number>>;
-  readonly limits: {
-    readonly maxRunning: number;
-    /** By how many more an overlap of two operators may exceed it. */
-    readonly overlap: number;
-  };
+  readonly caps: readonly Cap[];
+  /** By how many more an overlap of two operators may exceed a cap; 0 where there is one operator. */
+  readonly overlap: number;
+  /** When an operator was killed, or another one led: then two may overlap. */
+  readonly changes: readonly number[];
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { History, JobVersion, PodStep, PutMessage, QueueCall } from '#/testing/chaos/history.ts';
+import type { Cap, History, JobVersion, PodStep, PutMessage, QueueCall } from '#/testing/chaos/history.ts';
 import { judge, PROMISES, type Promised } from '#/testing/chaos/judge.ts';
 
 /** The start of every history here. */
@@ -22,7 +22,13 @@ function kept(): History {
     ],
     calls: [removed('a', 3500), poisoned('b', 3500), removed('b', 3600), poisoned('c', 100), removed('c', 200)],
     left: { 'acme-tasks': 0 },
-    limits: { maxRunning: 3, overlap: 0 },
+    caps: [
+      { of: 'all', name: '', most: 3 },
+      { of: 'client', name: 'acme', most: 3 },
+      { of: 'type', name: 'succeed', most: 3 },
+    ],
+    overlap: 0,
+    changes: [],
   };
 }
 
@@ -53,6 +59,8 @@ function version(id: string, revision: number, ms: number, changes: Partial<JobV
     write: 'create',
     by: 'operator',
     createdAt: T + 1000,
+    client: 'acme',
+    taskType: id === 'b' ? 'fail' : 'succeed',
     heldBack: false,
     end: undefined,
     endedAt: undefined,
@@ -62,6 +70,7 @@ function version(id: string, revision: number, ms: number, changes: Partial<JobV
   };
 }
 
+const cap = (of: Cap['of'], name: string, most: number): Cap => ({ of, name, most });
 const removed = (id: string, ms: number): QueueCall => ({ kind: 'removed', messageId: `m-${id}`, at: T + ms });
 const poisoned = (id: string, ms: number): QueueCall => ({ kind: 'poisoned', messageId: `m-${id}`, at: T + ms });
 
@@ -80,7 +89,11 @@ test('a history in which every promise is kept has no violation', () => {
     fail: { completed: 0, failed: 1, rejected: 0, unfinished: 0 },
     'no-id': { completed: 0, failed: 0, rejected: 1, unfinished: 0 },
   });
-  expect(verdict.cap).toEqual({ most: 2, times: 0, overMs: 0 });
+  expect(verdict.caps.map(({ most, times, overMs }) => ({ most, times, overMs }))).toEqual([
+    { most: 2, times: 0, overMs: 0 },
+    { most: 2, times: 0, overMs: 0 },
+    { most: 1, times: 0, overMs: 0 },
+  ]);
 });
 
 /** Each way to break a promise, and what the judge says of it. */
@@ -178,7 +191,16 @@ const BROKEN: readonly (readonly [string, Promised, Partial<History>, readonly s
     { calls: [...calls.slice(0, 3), removed('c', 200), poisoned('c', 300)] },
     ['delete-last: c'],
   ],
-  ['more Jobs at once than may run', 'cap', { limits: { maxRunning: 1, overlap: 0 } }, ['cap: all']],
+  ['more Jobs at once than may run', 'cap', { caps: [cap('all', '', 1)] }, ['cap: all', 'cap: all']],
+  ['more Jobs of a client than may run', 'cap', { caps: [cap('client', 'acme', 1)] }, ['cap: client', 'cap: client']],
+  ['more Jobs of a type than may run', 'cap', { caps: [cap('type', 'fail', 0)] }, ['cap: type', 'cap: type']],
+  [
+    'more Jobs than may run, though no operator has just followed another',
+    'cap',
+    { caps: [cap('all', '', 1)], overlap: 5, changes: [T - 5000, T + 9000] },
+    ['cap: all'],
+  ],
+  ['more Jobs than an overlap may bring', 'cap', { caps: [cap('all', '', 0)], overlap: 1, changes: [T] }, ['cap: all']],
 ];
 
 test.each(BROKEN)('notices %s', (_, promise, changes, expected) => {
@@ -212,9 +234,9 @@ describe('what is allowed', () => {
   });
 
   test('an overlap, which is counted', () => {
-    const verdict = judge({ ...kept(), limits: { maxRunning: 1, overlap: 1 } });
+    const verdict = judge({ ...kept(), caps: [cap('all', '', 1)], overlap: 1, changes: [T] });
     expect(verdict.violations).toEqual([]);
-    expect(verdict.cap).toEqual({ most: 2, times: 1, overMs: 1995 });
+    expect(verdict.caps).toEqual([{ cap: cap('all', '', 1), most: 2, times: 1, overMs: 1995 }]);
   });
 
   test('an end that the audit log has not, by the time that the Job tells', () => {

@@ -1,5 +1,5 @@
 /** Whether a chaos run has kept every promise. Pure: it knows nothing but the history. */
-import type { Delivery, History, JobVersion, PutMessage, QueueCall } from '#/testing/chaos/history.ts';
+import type { Cap, Delivery, History, JobVersion, PutMessage, QueueCall } from '#/testing/chaos/history.ts';
 import { isUnseenEnd, runningSteps } from '#/testing/chaos/running.ts';
 
 /** The promises, each with what it says. */
@@ -11,7 +11,7 @@ export const PROMISES = {
   poison: 'a message that failed has a poison copy under its id, and no other has one',
   webhook: 'a webhook that is asked for arrives, with the right status and one webhook-id, which no other task has',
   'delete-last': 'a message is removed after its Job has ended, and after its poison copy was put',
-  cap: 'Jobs that run are never more than maxRunning, but for an overlap of operators',
+  cap: 'Jobs that run, all or of a client or a type, are never more than may run, but for an overlap of operators',
 } as const;
 export type Promised = keyof typeof PROMISES;
 
@@ -30,16 +30,20 @@ export interface Verdict {
   readonly outcomes: Readonly<Record<string, Readonly<Record<Outcome, number>>>>;
   /** Jobs of a message that had one before, and how many of them while that one had not ended. */
   readonly secondJobs: { readonly all: number; readonly concurrent: number };
-  readonly cap: {
-    readonly most: number;
-    /** How often the number rose above `maxRunning`, and for how long all in all. */
-    readonly times: number;
-    readonly overMs: number;
-  };
+  readonly caps: readonly CapVerdict[];
   /** Repetitions that are allowed: more deliveries of one webhook, more copies under one id. */
   readonly repeated: { readonly webhooks: number; readonly poison: number };
   /** Jobs of which Kubernetes itself had two pods alive at one moment: it may start a program twice. */
   readonly twinPods: number;
+}
+/** What became of a cap. */
+export interface CapVerdict {
+  readonly cap: Cap;
+  /** That ran at once. */
+  readonly most: number;
+  /** How often the number rose above the cap, and for how long all in all. */
+  readonly times: number;
+  readonly overMs: number;
 }
 type Outcome = 'completed' | 'failed' | 'rejected' | 'unfinished';
 
@@ -88,19 +92,13 @@ export function judge(history: History): Verdict {
       violations.push({ promise: 'no-invention', task: messageId ?? 'no message', evidence: `a copy in ${queue}` });
   violations.push(...sharedIds(history.deliveries));
 
-  const cap = capOf(history);
-  const { maxRunning, overlap } = history.limits;
-  if (cap.most > maxRunning + overlap)
-    violations.push({
-      promise: 'cap',
-      task: 'all',
-      evidence: `${cap.most} Jobs ran at once; maxRunning is ${maxRunning}, and an overlap may bring ${overlap} more`,
-    });
+  const caps = history.caps.map((cap) => judgeCap(history, cap));
+  violations.push(...caps.flatMap(({ broken }) => broken));
   return {
     violations,
     outcomes,
     secondJobs,
-    cap,
+    caps: caps.map(({ verdict }) => verdict),
     repeated: {
       webhooks: history.deliveries.length - new Set(history.deliveries.map(({ webhookId }) => webhookId)).size,
       poison: history.poison.length - copies.size,
@@ -108,6 +106,9 @@ export function judge(history: History): Verdict {
     twinPods: twinPods(history),
   };
 }
+
+/** How long after (or, by the log's times, before) a kill or another leader's first write two operators may overlap. */
+const OVERLAP_MS = 5_000;
 
 type Say = (promise: Promised, evidence: string) => void;
 
@@ -231,20 +232,39 @@ function outcomeOf({ expected }: PutMessage, lives: readonly Life[], calls: read
   return life?.settled ? (life.end ?? 'unfinished') : 'unfinished';
 }
 
-function capOf({ jobs, limits: { maxRunning } }: History): Verdict['cap'] {
-  let [most, times, overMs] = [0, 0, 0];
+function judgeCap(history: History, cap: Cap): { readonly verdict: CapVerdict; readonly broken: readonly Violation[] } {
+  const { overlap, changes } = history;
+  const broken: Violation[] = [];
+  const say = (evidence: string) => broken.push({ promise: 'cap', task: nameOf(cap), evidence });
+  const isUnder = ({ client, taskType }: JobVersion) =>
+    cap.of === 'all' || (cap.of === 'client' ? client : taskType) === cap.name;
+  let [most, times, overMs, before] = [0, 0, 0, 0];
   let since: number | undefined;
-  for (const { at, running } of runningSteps(jobs)) {
+  for (const { at, running } of runningSteps(history.jobs.filter(isUnder))) {
+    const rises = running > before;
+    before = running;
     most = Math.max(most, running);
-    if (running > maxRunning && since === undefined) {
-      times++;
-      since = at;
-    } else if (running <= maxRunning && since !== undefined) {
+    if (running > cap.most) {
+      if (since === undefined) {
+        times++;
+        since = at;
+      }
+      const isOverlap = overlap > 0 && changes.some((change) => Math.abs(at - change) <= OVERLAP_MS);
+      if (rises && !isOverlap)
+        say(`${running} of ${cap.most} ran at ${time(at)}, when no operator had just followed another`);
+    } else if (since !== undefined) {
       overMs += Math.max(0, at - since);
       since = undefined;
     }
   }
-  return { most, times, overMs };
+  if (most > cap.most + overlap)
+    say(`${most} Jobs ran at once; ${cap.most} may, and an overlap may bring ${overlap} more`);
+  return { verdict: { cap, most, times, overMs }, broken };
+}
+
+/** Such as `all`, `client acme`. */
+export function nameOf({ of, name }: Cap): string {
+  return name === '' ? of : `${of} ${name}`;
 }
 
 function twinPods({ pods }: History): number {

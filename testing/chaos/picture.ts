@@ -21,7 +21,7 @@ const SHADES: Readonly<Record<DoneOutage['kind'], string>> = {
 /** Draws it: above, what waits and what is settled; below, what runs, beside its cap; marks for kills, bands for outages. */
 export function picture({ history, startedAt, endedAt, kills, outages, plan }: ChaosRecord): string {
   const spanMs = Math.max(1, endedAt - startedAt);
-  const { maxRunning } = history.limits;
+  const maxRunning = history.caps.find(({ of }) => of === 'all')?.most ?? 0;
   const queued = queuedCurve(history, startedAt);
   const settled = settledCurve(history, startedAt);
   const running = runningSteps(history.jobs).map(({ at, running: value }) => [at - startedAt, value] as const);

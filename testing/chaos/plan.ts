@@ -109,9 +109,12 @@ export function chaosPlan(options: ChaosOptions): ChaosPlan {
     leader: true,
   }));
   const isQuiet = (ms: number) => kills.some(({ leader, atMs }) => leader && ms >= atMs && ms < atMs + quietMs);
-  while (kills.length < options.kills) {
-    const atMs = between(0, spanMs);
-    if (!isQuiet(atMs)) kills.push({ atMs, replica: between(0, replicas), leader: false });
+  // Spread over the rest of the time, so that work is begun between them.
+  const free = Array.from({ length: spanMs / 100 }, (_, at) => at * 100).filter((ms) => !isQuiet(ms));
+  const others = options.kills - leaders;
+  for (let at = 0; at < others; at++) {
+    const atMs = free[Math.floor(((at + random()) * free.length) / others)] ?? 0;
+    kills.push({ atMs, replica: between(0, replicas), leader: false });
   }
 
   return {

@@ -42,6 +42,8 @@ export interface ReplicasOptions {
 
 /** Between the end of a process and its next start. */
 const PAUSE_MS = 500;
+/** Far longer than a start takes, also while the API server is away. */
+const START_MS = 90_000;
 
 /** Starts replicas and returns at once. */
 export function startReplicas({ count, operator, directory, tell }: ReplicasOptions): Replicas {
@@ -79,10 +81,17 @@ export function startReplicas({ count, operator, directory, tell }: ReplicasOpti
   const kept = Array.from({ length: count }, (_, replica) => keep(replica));
   for (const one of kept) one.catch(() => undefined);
 
-  /** The replica's process, once it runs. */
+  /** The replica's process, once it runs. @throws Error with the last process's last lines when none does */
   async function running(replica: number): Promise<OperatorProcess> {
+    const until = systemClock.monotonic() + START_MS;
+    let last: OperatorProcess | undefined;
     for (;;) {
+      if (systemClock.monotonic() > until) {
+        const lines = last?.lines.slice(-10).map((line) => `  ${JSON.stringify(line)}`) ?? [];
+        throw new Error([`replica ${replica} does not start; its last lines:`, ...lines].join('\n'));
+      }
       const process = current[replica];
+      last = process ?? last;
       const starts = process?.port.then(
         () => true,
         () => false,

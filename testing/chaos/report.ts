@@ -1,6 +1,6 @@
 /** What a chaos run was and what came of it, for people and as data. */
 import { delays } from '#/testing/chaos/delays.ts';
-import { PROMISES, type Verdict } from '#/testing/chaos/judge.ts';
+import { nameOf, PROMISES, type Verdict } from '#/testing/chaos/judge.ts';
 import type { ChaosRecord } from '#/testing/chaos/run.ts';
 import { columns } from '#/testing/demo/text.ts';
 
@@ -10,7 +10,7 @@ const SHOWN = 10;
 /** The lines of the report. */
 export function report(record: ChaosRecord, verdict: Verdict): readonly string[] {
   const { plan, history, kills, ownEnds, outages, startedAt, endedAt, audit, exitCodes } = record;
-  const { cap, repeated, secondJobs, violations } = verdict;
+  const { caps, repeated, secondJobs, violations } = verdict;
   const kinds = Object.entries(verdict.outcomes).toSorted(([a], [b]) => (a < b ? -1 : 1));
   const seconds = (ms: number) => (ms / 1000).toFixed(1);
   const steps = Object.entries(delays(history))
@@ -46,10 +46,10 @@ export function report(record: ChaosRecord, verdict: Verdict): readonly string[]
           'second Jobs',
           `${secondJobs.all}, of which ${secondJobs.concurrent} began while another Job of the message ran`,
         ],
-        [
-          'most running',
-          `${cap.most} of ${history.limits.maxRunning}; ${cap.times} times over it, ${(cap.overMs / 1000).toFixed(1)} s`,
-        ],
+        ...caps.map(({ cap, most, times, overMs }, at) => [
+          at === 0 ? 'most running' : '',
+          `${nameOf(cap)}: ${most} of ${cap.most}; ${times} times over it, ${seconds(overMs)} s`,
+        ]),
         [
           'repeated',
           `${repeated.webhooks} webhooks, ${repeated.poison} poison copies (allowed, each under its one id)`,
@@ -79,7 +79,7 @@ export function summary(record: ChaosRecord, verdict: Verdict, commit: string): 
     options: plan.options,
     startedAt: new Date(startedAt).toISOString(),
     durationMs: endedAt - startedAt,
-    limits: record.history.limits,
+    overlap: record.history.overlap,
     ...verdict,
     delays: delays(record.history),
     kills: kills.map(({ replica, at }) => ({ replica, atMs: since(at) })),

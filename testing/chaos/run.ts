@@ -9,7 +9,7 @@ import type { Tell } from '#/testing/chaos/log.ts';
 import { type ChaosPlan, type OutageKind, type PlannedOutage, QUEUES } from '#/testing/chaos/plan.ts';
 import { type DoneKill, type OwnEnd, startReplicas } from '#/testing/chaos/replicas.ts';
 import { expectedOf, messageText } from '#/testing/chaos/tasks.ts';
-import { BATCH, type ChaosWorld, MAX_RUNNING, NAMESPACE, startWorld } from '#/testing/chaos/world.ts';
+import { BATCH, CAPS, type ChaosWorld, NAMESPACE, startWorld } from '#/testing/chaos/world.ts';
 import type { FaultScript } from '#/testing/fault-proxy.ts';
 import { azureError } from '#/testing/fault-servers.ts';
 import { randomOf } from '#/testing/random.ts';
@@ -127,7 +127,9 @@ export async function runChaos(plan: ChaosPlan, { directory, tell }: RunOptions)
     left: Object.fromEntries(
       await Promise.all(QUEUES.map(async (queue) => [queue, await world.queues.count(queue)] as const)),
     ),
-    limits: { maxRunning: MAX_RUNNING, overlap: count > 1 ? BATCH : 0 },
+    caps: CAPS,
+    overlap: count > 1 ? BATCH : 0,
+    changes: [...replicas.kills.map(({ at: killedAt }) => killedAt), ...audit.leaders.map(({ since }) => since)],
   };
   return {
     plan,

@@ -17,6 +17,8 @@ function write(revision: number, uid: string, changes: Partial<JobVersion> = {})
     write: 'patch',
     by: '',
     createdAt: T,
+    client: '',
+    taskType: '',
     heldBack: false,
     end: undefined,
     endedAt: undefined,

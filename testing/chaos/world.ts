@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { startAzurite } from '#/testing/azurite.ts';
 import { auditPolicy } from '#/testing/chaos/audit.ts';
 import { queueCall } from '#/testing/chaos/calls.ts';
-import type { QueueCall } from '#/testing/chaos/history.ts';
+import type { Cap, QueueCall } from '#/testing/chaos/history.ts';
 import { QUEUES } from '#/testing/chaos/plan.ts';
 import { ENDINGS } from '#/testing/chaos/tasks.ts';
 import { type ControlPlane, startControlPlane } from '#/testing/control-plane.ts';
@@ -17,8 +17,12 @@ import { startWebhookSink, type WebhookSink } from '#/testing/webhook-sink.ts';
 
 /** Where the operators and their Jobs are. */
 export const NAMESPACE = 'chaos';
-/** Tasks that may run at once. */
-export const MAX_RUNNING = 60;
+/** Tasks that may run at once. The last two are as low as they may be without becoming what the run waits for. */
+export const CAPS: readonly Cap[] = [
+  { of: 'all', name: '', most: 60 },
+  { of: 'client', name: 'umbrella', most: 8 },
+  { of: 'type', name: 'slow', most: 8 },
+];
 /** What one operator receives at once. */
 export const BATCH = 32;
 
@@ -65,14 +69,23 @@ export async function startWorld(): Promise<ChaosWorld> {
     calls,
     config: {
       queues: QUEUES.map((name) => ({ name })),
-      limits: { maxRunning: MAX_RUNNING },
+      limits: { maxRunning: mostOf('all', '') },
+      clients: Object.fromEntries(
+        CAPS.filter((cap) => cap.of === 'client').map(({ name, most }) => [name, { maxRunning: most }]),
+      ),
       polling: { minIntervalSeconds: 0.2, maxIntervalSeconds: 1 },
       lease: { firstSeconds: 5, renewSeconds: 10 },
       runner: { image: 'example.test/runner:1' },
       defaults: { attempts: 1 },
-      taskTypes: Object.fromEntries(Object.keys(ENDINGS).map((type) => [type, {}])),
+      taskTypes: Object.fromEntries(Object.keys(ENDINGS).map((type) => [type, { maxRunning: mostOf('type', type) }])),
       webhook: { allow: ['127.0.0.1'] },
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+/** The cap of that name; of what has none, that of all. */
+function mostOf(of: Cap['of'], name: string): number {
+  const cap = CAPS.find((one) => one.of === of && one.name === name) ?? CAPS.find((one) => one.of === 'all');
+  return cap?.most ?? Number.NaN;
 }
