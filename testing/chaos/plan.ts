@@ -70,6 +70,8 @@ const OUTAGE_EVERY_MS = 120_000;
 const LEADER_EVERY = 10;
 /** Nobody is killed for so long after that: whoever waits for leadership to run out begins anew when it is killed. */
 const TAKEOVER_MS = 20_000;
+/** Until an API server that is started again answers, and one of the operators leads. */
+const RECOVERY_MS = 12_000;
 /** Messages come in bursts of up to so many. */
 const BURST = 12;
 
@@ -102,12 +104,16 @@ export function chaosPlan(options: ChaosOptions): ChaosPlan {
 
   const leaders = Math.ceil(options.kills / LEADER_EVERY);
   const quietMs = Math.min(TAKEOVER_MS, spanMs / leaders / 2);
-  const kills: PlannedKill[] = Array.from({ length: leaders }, (_, at) => ({
+  const outages = [...outagesOf(['api-killed', 'api-stopped']), ...outagesOf(['queue-busy', 'queue-hangs'])];
+  // While the API server is away, or has just come back, nobody can be asked who leads.
+  const isAsked = (ms: number) =>
+    outages.every(({ kind, atMs, forMs }) => !kind.startsWith('api') || ms < atMs || ms > atMs + forMs + RECOVERY_MS);
+  const kills: PlannedKill[] = Array.from({ length: leaders }, (_, at) => {
     // When the work has begun, and another can still take over before the end.
-    atMs: Math.floor(((at + 0.2 + random() / 3) * spanMs) / leaders),
-    replica: between(0, replicas),
-    leader: true,
-  }));
+    const part = Array.from({ length: 100 }, (__, step) => ((at + 0.1 + step / 200) * spanMs) / leaders);
+    const fit = part.filter(isAsked);
+    return { atMs: Math.floor(pick(fit.length > 0 ? fit : part)), replica: between(0, replicas), leader: true };
+  });
   const isQuiet = (ms: number) => kills.some(({ leader, atMs }) => leader && ms >= atMs && ms < atMs + quietMs);
   // Spread over the rest of the time, so that work is begun between them.
   const free = Array.from({ length: spanMs / 100 }, (_, at) => at * 100).filter((ms) => !isQuiet(ms));
@@ -121,9 +127,7 @@ export function chaosPlan(options: ChaosOptions): ChaosPlan {
     options,
     puts: puts.toSorted((a, b) => a.atMs - b.atMs),
     kills: kills.toSorted((a, b) => a.atMs - b.atMs),
-    outages: [...outagesOf(['api-killed', 'api-stopped']), ...outagesOf(['queue-busy', 'queue-hangs'])].toSorted(
-      (a, b) => a.atMs - b.atMs,
-    ),
+    outages: outages.toSorted((a, b) => a.atMs - b.atMs),
   };
 }
 

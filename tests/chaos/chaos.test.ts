@@ -38,7 +38,7 @@ describe.skipIf(theirs)("chaos (the API server is stopped, so not on a cluster o
         'queue-hangs',
       ]);
       // Leadership passed from one to the other.
-      expect(new Set(record.audit.leaders.map(({ holder }) => holder)).size).toBeGreaterThan(2);
+      expect(new Set(record.audit.leaders.map(({ holder }) => holder)).size).toBeGreaterThan(1);
       expect(record.queueFaults).toBeGreaterThan(20);
       // Each cap was reached.
       for (const { cap, most } of verdict.caps) expect(most, JSON.stringify(cap)).toBeGreaterThanOrEqual(cap.most);
