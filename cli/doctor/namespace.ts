@@ -1,4 +1,6 @@
 /** What the namespace itself would refuse: its Pod Security level, quotas and limit ranges against the task types. */
+
+import { quantity } from '../../lib/quantity.ts';
 import type { Config, TaskPolicy } from '../../operator/config.ts';
 import { manifest } from '../../operator/jobs/manifest.ts';
 import { ask } from '../ask.ts';
@@ -6,7 +8,6 @@ import type { Cluster } from '../cluster.ts';
 import { kubectl } from './commands.ts';
 import { type Finding, ok, problem, unknown } from './finding.ts';
 import { askable } from './may.ts';
-import { quantity } from './quantity.ts';
 
 const LEVEL = 'pod-security.kubernetes.io/enforce';
 
