@@ -1,5 +1,5 @@
 /** `slipway explain`. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { stringify } from 'yaml';
 import { HINTS } from '../contract/diagnosis.ts';
 import { poisonQueueOf } from '../contract/identity.ts';
@@ -9,6 +9,7 @@ import { refusalOf } from './ask.ts';
 import type { Cluster, ClusterOptions } from './cluster.ts';
 import { duration } from './durations.ts';
 import { EXAMPLE_MESSAGE_ID, type Fate, fateOf } from './explain.ts';
+import { explainArm } from './explain-arm.ts';
 import { askCluster, type Word } from './explain-cluster.ts';
 import { findOperators, readConfiguration } from './installation.ts';
 import type { Output } from './output.ts';
@@ -33,6 +34,7 @@ interface Options extends ClusterOptions {
   readonly cluster?: boolean;
   readonly json?: boolean;
   readonly manifest?: boolean;
+  readonly format?: 'arm';
 }
 
 /** Storage queues take no longer message. */
@@ -60,6 +62,12 @@ export function addExplainCommand(
     .option('--context <name>', 'the same, of another context of the kubeconfig')
     .option('--json', 'one JSON object')
     .option('--manifest', 'the Job alone, as YAML')
+    .addOption(
+      new Option(
+        '--format <format>',
+        'arm: the container group that it would be on Azure Container Instances, as a deployment template',
+      ).choices(['arm']),
+    )
     .addHelpText(
       'after',
       `
@@ -68,14 +76,16 @@ A line break at the end of the file is not taken as part of the message.
 Examples:
   slipway explain message.json --config values.yaml
   slipway explain message.json --config values.yaml --manifest | kubectl -n slipway apply --dry-run=server -f -
+  slipway explain message.json --config values.yaml --format arm > group.json
+  az deployment group create --resource-group tasks --template-file group.json
   slipway explain message.json -n slipway --message-id 3f0b7a52-7c1e-4c5f-9d0a-5a3b1c2d4e6f
   slipway poison show acme-tasks ID --raw | slipway explain - -n slipway --queue acme-tasks
 
 Exit codes: 0 it would become a Job, 1 it would not, 2 wrong usage, 78 wrong configuration.`,
     )
     .action(async (path: string, options: Options, command: Command) => {
-      if (options.json === true && options.manifest === true)
-        command.error('error: --json and --manifest exclude each other');
+      if ([options.json, options.manifest, options.format].filter(Boolean).length > 1)
+        command.error('error: --json, --manifest and --format exclude each other');
       exit(await explain(surroundings, path, options, command));
     });
 }
@@ -119,6 +129,17 @@ async function explain(
   if (options.manifest === true) {
     if (fate.kind !== 'job') return complain(`the message ${verdictOf(fate)}`, EXIT.failed);
     out(stringify(fate.job));
+    return EXIT.done;
+  }
+  if (options.format === 'arm') {
+    if (fate.kind !== 'job') return complain(`the message ${verdictOf(fate)}`, EXIT.failed);
+    const arm = explainArm(fate.job, read.config.file.aci);
+    if ('problems' in arm) {
+      for (const problem of arm.problems) complain(problem, EXIT.failed);
+      return EXIT.failed;
+    }
+    for (const one of arm.leftOut) err(`slipway: left out: ${one}\n`);
+    out(arm.text);
     return EXIT.done;
   }
   const words =

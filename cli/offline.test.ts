@@ -226,6 +226,39 @@ describe('explain', () => {
     expect(out).toContain('would not be received: the queue other-tasks is not configured');
   });
 
+  describe('--format arm', () => {
+    const aci =
+      'aci: { subscriptionId: 11111111-2222-3333-4444-555555555555, resourceGroup: tasks, location: westeurope }';
+    const arm = (config: string) =>
+      setUp({ files: { 'config.yaml': config } }).run(...explain('--format', 'arm', '--message-id', 'm-1'));
+
+    test('is the container group as a deployment template', async () => {
+      const { code, out, err } = await arm(`${CONFIG}${aci}`);
+      expect({ code, err }).toEqual({ code: 0, err: '' });
+      const [group] = JSON.parse(out).resources;
+      expect(group).toMatchObject({
+        type: 'Microsoft.ContainerInstance/containerGroups',
+        location: 'westeurope',
+        tags: { 'slipway.dev-message': 'm-1' },
+      });
+      const { environmentVariables } = group.properties.containers[0].properties;
+      expect(environmentVariables[0]).toEqual({ name: 'TASK_DATA', secureValue: MESSAGE });
+    });
+
+    test('says where it would be made is not known, or what cannot be done there', async () => {
+      expect(await arm(CONFIG)).toMatchObject({
+        code: 1,
+        out: '',
+        err: expect.stringContaining('the configuration has no aci: set aci.subscriptionId'),
+      });
+      expect(await arm(`${CONFIG.replace('echo: {}', 'echo: { nodeSelector: { a: b } }')}${aci}`)).toMatchObject({
+        code: 1,
+        out: '',
+        err: "slipway: the pod template's spec.nodeSelector: ACI has no nodes. Remove it for this type\n",
+      });
+    });
+  });
+
   test('--manifest is the Job alone; account and id give its true name', async () => {
     const { code, out } = await setUp({ account: 'acme' }).run(...explain('--manifest', '--message-id', 'm-1'));
     expect(code).toBe(0);
@@ -237,10 +270,13 @@ describe('explain', () => {
     expect(told.out).not.toContain('is an example');
   });
 
-  test.each([[['explain', 'message.json']], [['explain']], [explain('--json', '--manifest')]])(
-    '%j is not understood',
-    async (args) => expect((await setUp().run(...args)).code).toBe(2),
-  );
+  test.each([
+    [['explain', 'message.json']],
+    [['explain']],
+    [explain('--json', '--manifest')],
+    [explain('--format', 'arm', '--json')],
+    [explain('--format', 'yaml')],
+  ])('%j is not understood', async (args) => expect((await setUp().run(...args)).code).toBe(2));
 
   test('a wrong configuration, and a kubeconfig that is none', async () => {
     const files = { 'config.yaml': 'queues: 3' };

@@ -268,6 +268,70 @@ const taskTypeSchema = z.strictObject({
   podTemplate: podTemplate.optional(),
 });
 
+const armId = (kind: string, example: string) =>
+  z.string().regex(new RegExp(`^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/${kind}$`, 'i'), {
+    error: `must be a resource id such as "/subscriptions/ID/resourceGroups/NAME/providers/${example}"`,
+  });
+const identityId = armId(
+  'Microsoft\\.ManagedIdentity/userAssignedIdentities/[^/]+',
+  'Microsoft.ManagedIdentity/userAssignedIdentities/NAME',
+);
+
+const aciSchema = z
+  .strictObject({
+    subscriptionId: z
+      .guid({ error: 'must be a subscription id, such as az account show --query id prints' })
+      .describe('Subscription of the resource group.'),
+    resourceGroup: z
+      .string()
+      .regex(/^[\p{L}\p{N}_().-]{0,89}[\p{L}\p{N}_()-]$/u, {
+        error: 'must be the name of a resource group: at most 90 letters, digits and _ ( ) . -',
+      })
+      .describe('Resource group of the container groups.'),
+    location: z
+      .string()
+      .regex(/^[a-z0-9]+$/, { error: 'must be the short name of a region, such as "westeurope"' })
+      .describe('Region of the container groups.'),
+    identities: z.array(identityId).default([]).describe('User-assigned identities (resource ids) that tasks may use.'),
+    registries: z
+      .array(
+        z.strictObject({
+          server: z
+            .string()
+            .regex(/^[a-z0-9.-]+(:\d+)?$/, { error: 'must be a host name, without scheme and path' })
+            .describe('Host name of the registry.'),
+          identity: identityId.describe('Identity (resource id) that may pull from it. A system-assigned one cannot.'),
+        }),
+      )
+      .default([])
+      .describe('Registries from which an identity pulls. For others runner.imagePullSecrets count.'),
+    subnetId: armId(
+      'Microsoft\\.Network/virtualNetworks/[^/]+/subnets/[^/]+',
+      'Microsoft.Network/virtualNetworks/NAME/subnets/NAME',
+    )
+      .optional()
+      .describe('Subnet of the container groups, delegated to Microsoft.ContainerInstance/containerGroups.'),
+    zone: z.enum(['1', '2', '3']).optional().describe('Availability zone.'),
+    priority: z
+      .enum(['Regular', 'Spot'])
+      .optional()
+      .describe('Spot is cheaper, is taken away when Azure needs it, and works in no subnet.'),
+    logAnalytics: z
+      .strictObject({
+        workspaceId: z.string().min(1).describe('Id of the workspace.'),
+        workspaceKey: secretKey.describe('Key of a Secret that holds the key of the workspace.'),
+      })
+      .optional()
+      .describe('Log Analytics workspace that gets what tasks print.'),
+  })
+  .refine(({ subnetId, priority }) => subnetId === undefined || priority !== 'Spot', {
+    path: ['priority'],
+    error: 'works in no subnet. Remove one of aci.priority and aci.subnetId',
+  })
+  .describe(
+    'Azure Container Instances: where container groups are made. So far only `slipway explain --format arm` reads it; tasks run on Kubernetes.',
+  );
+
 const fields = z.strictObject({
   installation: z
     .string()
@@ -384,6 +448,7 @@ const fields = z.strictObject({
       error: 'is empty: every message would be poisoned as of unknown type. Name at least one task type',
     })
     .describe('Task types by their task_type; "default" stands for any other.'),
+  aci: aciSchema.optional(),
   webhook: z
     .strictObject({
       format: z

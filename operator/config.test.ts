@@ -7,7 +7,7 @@ import { ConfigError, clientSettings, loadConfig, parseConfig, policyFor, policy
 
 const ENV = { AZURE_STORAGE_CONNECTION_STRING: 'UseDevelopmentStorage=true', SLIPWAY_NAMESPACE: 'slipway' };
 const KNOWN =
-  'installation, backend, receiving, queues, discovery, clients, polling, limits, lease, runner, defaults, taskTypes, webhook, poison, ttl, logLevel';
+  'installation, backend, receiving, queues, discovery, clients, polling, limits, lease, runner, defaults, taskTypes, aci, webhook, poison, ttl, logLevel';
 
 /** The least that must be set, in YAML, with some lines replaced or added. */
 function file(changes: Readonly<Record<string, string>> = {}): string {
@@ -100,6 +100,28 @@ describe('a wrong file is told with place, value and remedy', () => {
       [
         'backend = "aci": is not available in this version: Azure Container Instances come with a later release. Use kubernetes',
       ],
+    ],
+    [
+      'a place on Azure that there cannot be',
+      file({
+        aci: '{ subscriptionId: mine, resourceGroup: "a b", location: West Europe, identities: [me], registries: [{ server: "https://a.azurecr.io", identity: me }], subnetId: tasks }',
+      }),
+      [
+        'aci.subscriptionId = "mine": must be a subscription id, such as az account show --query id prints',
+        'aci.resourceGroup = "a b": must be the name of a resource group: at most 90 letters, digits and _ ( ) . -',
+        'aci.location = "West Europe": must be the short name of a region, such as "westeurope"',
+        'aci.identities[0] = "me": must be a resource id such as "/subscriptions/ID/resourceGroups/NAME/providers/Microsoft.ManagedIdentity/userAssignedIdentities/NAME"',
+        'aci.registries[0].server = "https://a.azurecr.io": must be a host name, without scheme and path',
+        'aci.registries[0].identity = "me": must be a resource id such as "/subscriptions/ID/resourceGroups/NAME/providers/Microsoft.ManagedIdentity/userAssignedIdentities/NAME"',
+        'aci.subnetId = "tasks": must be a resource id such as "/subscriptions/ID/resourceGroups/NAME/providers/Microsoft.Network/virtualNetworks/NAME/subnets/NAME"',
+      ],
+    ],
+    [
+      'a Spot group in a subnet',
+      file({
+        aci: '{ subscriptionId: 11111111-2222-3333-4444-555555555555, resourceGroup: g, location: westeurope, priority: Spot, subnetId: /subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/s }',
+      }),
+      ['aci.priority = "Spot": works in no subnet. Remove one of aci.priority and aci.subnetId'],
     ],
     ['another backend', file({ backend: 'docker' }), ['backend = "docker": must be kubernetes']],
     [

@@ -15,7 +15,7 @@ test.each([
   ['$(MISSING)', '$(MISSING)', false],
   ['$$(A)', '$(A)', false],
   ['$$$(A)', '$one', false],
-  ['$A ${A} $(A', '$A ${A} $(A', false],
+  ['$A $(A', '$A $(A', false],
   ['$(KEY)', 'hidden', true],
   ['$(NESTED)', '$(A)', false],
   ['$()', '$()', false],
