@@ -30,11 +30,7 @@ const job = (resourceVersion: string, more: object = {}) => ({
     uid: 'uid-1',
     resourceVersion,
     creationTimestamp: `${T}1Z`,
-    labels: {
-      'slipway.dev/state': 'active',
-      'slipway.dev/client': 'acme',
-      'slipway.dev/task-type': 'echo',
-    },
+    labels: { 'slipway.dev/state': 'active' },
     annotations: { 'slipway.dev/message-id': 'm-1' },
   },
   spec: { suspend: false, parallelism: 1 },
@@ -62,16 +58,7 @@ test('each write of a Job is a version of it, as it was then', async () => {
   );
   const at = Date.parse(`${T}1Z`);
   expect(jobs).toMatchObject([
-    {
-      write: 'create',
-      revision: 10,
-      messageId: 'm-1',
-      client: 'acme',
-      taskType: 'echo',
-      createdAt: at,
-      askedAt: at + 250,
-      answeredAt: at + 500,
-    },
+    { write: 'create', revision: 10, messageId: 'm-1', createdAt: at, askedAt: at + 250, answeredAt: at + 500 },
     { write: 'patch', revision: 11, heldBack: true, end: undefined },
     { write: 'update status', revision: 12, heldBack: false, end: 'completed', endedAt: at + 1000, settled: false },
   ]);

@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { ANNOTATION, LABEL, STATE } from '#/contract/identity.ts';
 import { fromIso } from '#/lib/clock.ts';
+import type { Leader } from '#/testing/chaos/handovers.ts';
 import type { JobVersion, PodStep } from '#/testing/chaos/history.ts';
 
 /**
@@ -66,12 +67,6 @@ interface AuditEvent {
   readonly responseObject?: RawObject;
   readonly requestReceivedTimestamp?: string;
   readonly stageTimestamp?: string;
-}
-
-/** Who led. */
-export interface Leader {
-  readonly holder: string;
-  readonly since: number;
 }
 
 /** What an audit log tells. */
@@ -144,8 +139,6 @@ function version(
     messageId: metadata?.annotations?.[ANNOTATION.messageId],
     revision: Number(metadata?.resourceVersion),
     createdAt: fromIso(metadata?.creationTimestamp) ?? Number.NaN,
-    client: metadata?.labels?.[LABEL.client] ?? '',
-    taskType: metadata?.labels?.[LABEL.taskType] ?? '',
     heldBack: spec?.suspend === true || spec?.parallelism === 0,
     end: final && (final.type === 'Complete' ? 'completed' : 'failed'),
     endedAt: fromIso(final?.lastTransitionTime),

@@ -31,8 +31,6 @@ export interface JobVersion {
   readonly write: string;
   readonly by: string;
   readonly createdAt: number;
-  readonly client: string;
-  readonly taskType: string;
   /** It is suspended, or may have no pod. */
   readonly heldBack: boolean;
   readonly end: 'completed' | 'failed' | undefined;
@@ -94,6 +92,6 @@ export interface History {
   readonly caps: readonly Cap[];
   /** By how many more an overlap of two operators may exceed a cap; 0 where there is one operator. */
   readonly overlap: number;
-  /** When an operator was killed, or another one led: then two may overlap. */
+  /** When whoever led was killed, or another took over: then two may overlap. */
   readonly changes: readonly number[];
 }

@@ -59,8 +59,6 @@ function version(id: string, revision: number, ms: number, changes: Partial<JobV
     write: 'create',
     by: 'operator',
     createdAt: T + 1000,
-    client: 'acme',
-    taskType: id === 'b' ? 'fail' : 'succeed',
     heldBack: false,
     end: undefined,
     endedAt: undefined,

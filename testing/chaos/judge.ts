@@ -1,4 +1,5 @@
 /** Whether a chaos run has kept every promise. Pure: it knows nothing but the history. */
+import { clientOf } from '#/contract/identity.ts';
 import type { Cap, Delivery, History, JobVersion, PutMessage, QueueCall } from '#/testing/chaos/history.ts';
 import { isUnseenEnd, runningSteps } from '#/testing/chaos/running.ts';
 
@@ -92,7 +93,7 @@ export function judge(history: History): Verdict {
       violations.push({ promise: 'no-invention', task: messageId ?? 'no message', evidence: `a copy in ${queue}` });
   violations.push(...sharedIds(history.deliveries));
 
-  const caps = history.caps.map((cap) => judgeCap(history, cap));
+  const caps = history.caps.map((cap) => judgeCap(history, cap, known));
   violations.push(...caps.flatMap(({ broken }) => broken));
   return {
     violations,
@@ -107,7 +108,7 @@ export function judge(history: History): Verdict {
   };
 }
 
-/** How long after (or, by the log's times, before) a kill or another leader's first write two operators may overlap. */
+/** How long after (or, by the log's times, before) a leader's kill or another's first write two operators may overlap. */
 const OVERLAP_MS = 5_000;
 
 type Say = (promise: Promised, evidence: string) => void;
@@ -232,15 +233,22 @@ function outcomeOf({ expected }: PutMessage, lives: readonly Life[], calls: read
   return life?.settled ? (life.end ?? 'unfinished') : 'unfinished';
 }
 
-function judgeCap(history: History, cap: Cap): { readonly verdict: CapVerdict; readonly broken: readonly Violation[] } {
-  const { overlap, changes } = history;
+/** Whose a Job is, is told by the message that was put, not by the Job. */
+function judgeCap(
+  { jobs, overlap, changes }: History,
+  cap: Cap,
+  puts: ReadonlyMap<string, PutMessage>,
+): { readonly verdict: CapVerdict; readonly broken: readonly Violation[] } {
   const broken: Violation[] = [];
   const say = (evidence: string) => broken.push({ promise: 'cap', task: nameOf(cap), evidence });
-  const isUnder = ({ client, taskType }: JobVersion) =>
-    cap.of === 'all' || (cap.of === 'client' ? client : taskType) === cap.name;
+  const isUnder = ({ messageId = '' }: JobVersion) => {
+    if (cap.of === 'all') return true;
+    const put = puts.get(messageId);
+    return put !== undefined && (cap.of === 'client' ? clientOf(put.queue) : put.kind) === cap.name;
+  };
   let [most, times, overMs, before] = [0, 0, 0, 0];
   let since: number | undefined;
-  for (const { at, running } of runningSteps(history.jobs.filter(isUnder))) {
+  for (const { at, running } of runningSteps(jobs.filter(isUnder))) {
     const rises = running > before;
     before = running;
     most = Math.max(most, running);

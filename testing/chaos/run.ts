@@ -4,6 +4,7 @@ import { poisonQueueOf } from '#/contract/identity.ts';
 import { parseEnvelope } from '#/contract/poison.ts';
 import { systemClock } from '#/lib/clock.ts';
 import { type Audit, foundJob, type RawObject, readAudit } from '#/testing/chaos/audit.ts';
+import { handovers } from '#/testing/chaos/handovers.ts';
 import type { Delivery, History, JobVersion, PoisonCopy, PutMessage } from '#/testing/chaos/history.ts';
 import type { Tell } from '#/testing/chaos/log.ts';
 import { type ChaosPlan, type OutageKind, type PlannedOutage, QUEUES } from '#/testing/chaos/plan.ts';
@@ -51,7 +52,6 @@ const LOOK_MS = 2_000;
 const TELL_MS = 10_000;
 /** Of the queue's calls while no outage is. */
 const DRIZZLE = 0.01;
-const NEVER = new AbortController().signal;
 
 /** Carries a plan out. */
 export async function runChaos(plan: ChaosPlan, { directory, tell }: RunOptions): Promise<ChaosRecord> {
@@ -64,9 +64,16 @@ export async function runChaos(plan: ChaosPlan, { directory, tell }: RunOptions)
     connectionString: world.queueProxy.connectionString,
     config: world.config,
   };
-  await using replicas = startReplicas({ count, operator, directory, tell });
+  const broken = new AbortController();
+  const { signal } = broken;
+  const onHopeless = (error: Error) => broken.abort(error);
+  await using replicas = startReplicas({ count, operator, directory, tell, onHopeless });
   const startedAt = systemClock.now();
-  const at = (ms: number) => systemClock.sleep(Math.max(0, startedAt + ms - systemClock.now()), NEVER);
+  const sleep = async (ms: number) => {
+    await systemClock.sleep(ms, signal);
+    signal.throwIfAborted();
+  };
+  const at = (ms: number) => sleep(Math.max(0, startedAt + ms - systemClock.now()));
   const puts: PutMessage[] = [];
   const outages: DoneOutage[] = [];
   const drizzle = drizzleOf(plan.options.seed);
@@ -77,7 +84,7 @@ export async function runChaos(plan: ChaosPlan, { directory, tell }: RunOptions)
     const from = systemClock.now();
     tell(`${kind} for ${(forMs / 1000).toFixed(1)} s`);
     await begin(world, kind);
-    await systemClock.sleep(forMs, NEVER);
+    await sleep(forMs);
     await end(world, kind, drizzle);
     outages.push({ kind, from, to: systemClock.now() });
     tell(`${kind} is over`);
@@ -101,15 +108,18 @@ export async function runChaos(plan: ChaosPlan, { directory, tell }: RunOptions)
       await at(planned.atMs);
       // While there is no API server to ask, or nobody leads: as planned.
       const leader = planned.leader ? await holderOf(world) : '';
-      await replicas.kill(replicas.replicaOf(leader) ?? planned.replica, planned.leader);
+      await replicas.kill(replicas.replicaOf(leader) ?? planned.replica, planned.leader, signal);
     }
   };
   const done = new AbortController();
-  const telling = progress(world, puts, done.signal, tell);
-  await Promise.all([produce(), kill(), oneByOne('api'), oneByOne('queue')]);
+  const telling = progress(world, puts, AbortSignal.any([done.signal, signal]), tell);
+  const parts = [produce(), kill(), oneByOne('api'), oneByOne('queue')];
+  // One that fails ends the others: when they are over, nobody touches the servers any more, and they can be stopped.
+  await Promise.all(parts.map((part) => part.catch((error) => broken.abort(error))));
+  signal.throwIfAborted();
   tell('no more faults; waiting until all is settled');
   world.queueProxy.use(undefined);
-  await calm(world, tell);
+  await calm(world, sleep, tell);
   done.abort();
   await telling;
   const endedAt = systemClock.now();
@@ -129,7 +139,7 @@ export async function runChaos(plan: ChaosPlan, { directory, tell }: RunOptions)
     ),
     caps: CAPS,
     overlap: count > 1 ? BATCH : 0,
-    changes: [...replicas.kills.map(({ at: killedAt }) => killedAt), ...audit.leaders.map(({ since }) => since)],
+    changes: handovers(audit.leaders, replicas.kills),
   };
   return {
     plan,
@@ -192,7 +202,7 @@ async function leftToDo({ queues, cluster }: ChaosWorld): Promise<{ messages: nu
 }
 
 /** Waits until nothing is left to do, or nothing changes any more: what is missing then, the judge says. */
-async function calm(world: ChaosWorld, tell: Tell): Promise<void> {
+async function calm(world: ChaosWorld, sleep: (ms: number) => Promise<void>, tell: Tell): Promise<void> {
   let last = '';
   let changedAt = systemClock.monotonic();
   for (;;) {
@@ -204,7 +214,7 @@ async function calm(world: ChaosWorld, tell: Tell): Promise<void> {
       tell(`nothing changes any more: ${left.messages} messages and ${left.jobs} unsettled Jobs are left`);
       return;
     }
-    await systemClock.sleep(LOOK_MS, NEVER);
+    await sleep(LOOK_MS);
   }
 }
 

@@ -17,8 +17,6 @@ function write(revision: number, uid: string, changes: Partial<JobVersion> = {})
     write: 'patch',
     by: '',
     createdAt: T,
-    client: '',
-    taskType: '',
     heldBack: false,
     end: undefined,
     endedAt: undefined,

@@ -20,8 +20,8 @@ export const NAMESPACE = 'chaos';
 /** Tasks that may run at once. The last two are as low as they may be without becoming what the run waits for. */
 export const CAPS: readonly Cap[] = [
   { of: 'all', name: '', most: 60 },
-  { of: 'client', name: 'umbrella', most: 8 },
-  { of: 'type', name: 'slow', most: 8 },
+  { of: 'client', name: 'umbrella', most: 10 },
+  { of: 'type', name: 'slow', most: 10 },
 ];
 /** What one operator receives at once. */
 export const BATCH = 32;
