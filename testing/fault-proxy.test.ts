@@ -144,6 +144,29 @@ test('an answer under way can be silenced, and every connection be reset', async
   expect(await reset).toMatchObject({ end: 'broken' });
 });
 
+test('what a server did is told, though the client that asked for it has died meanwhile', async () => {
+  const { promise: reached, resolve: reach } = Promise.withResolvers<ServerResponse>();
+  await using stack = new AsyncDisposableStack();
+  const server = createServer((_, response) => reach(response)).listen(0, '127.0.0.1');
+  stack.defer(() => void server.close());
+  await once(server, 'listening');
+  const { promise: told, resolve: tell } = Promise.withResolvers<number>();
+  const proxy = stack.use(
+    await startFaultProxy({
+      upstream: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      operationOf: (method) => method,
+      observe: ({ status }) => tell(status),
+    }),
+  );
+  const client = request(`${proxy.url}/message`, { method: 'DELETE' }).on('error', () => undefined);
+  client.end();
+  const response = await reached;
+  client.destroy();
+  await delay(20);
+  response.writeHead(204).end();
+  expect(await told).toBe(204);
+});
+
 test('a server that does not answer at all is a broken connection', async () => {
   await using proxy = await startFaultProxy({ upstream: 'http://127.0.0.1:1', operationOf: (method) => method });
   await expect(fetch(proxy.url)).rejects.toThrow('fetch failed');

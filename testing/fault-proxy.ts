@@ -130,9 +130,12 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
       headers: chunked === undefined ? headers : { ...headers, 'content-length': body.length },
       signal: closing.signal,
     });
-    response.once('close', () => asked.destroy());
+    // A server finishes what it has begun, whoever waits for it: a client that dies meanwhile does not hide what was done.
+    let isAnswered = false;
+    response.once('close', () => isAnswered && asked.destroy());
     asked.end(body);
     const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+    isAnswered = true;
     // From here on the answer itself tells of a broken connection.
     asked.on('error', () => undefined);
     return answer;
@@ -177,7 +180,12 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
         await delay(fault.ms, undefined, { signal: closing.signal });
         count();
     }
-    const answer = new Answer(await askAndTell(), response, fault, count);
+    const told = await askAndTell();
+    if (response.destroyed) {
+      told.destroy();
+      return;
+    }
+    const answer = new Answer(told, response, fault, count);
     underWay.add(answer);
     response.once('close', () => underWay.delete(answer));
     answer.deliver();
