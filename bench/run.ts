@@ -19,8 +19,8 @@ const HELP = `npm run bench -- [--jobs N] [--burst N] [--price DOLLARS] [--json]
   --json           the rows as one JSON array on standard output; progress goes to standard error
 
 Examples:
-  npm run bench                                  about 8 minutes
-  npm run bench -- --jobs 10000 --burst 5000     about 25 minutes
+  npm run bench                                  about 6 minutes
+  npm run bench -- --jobs 10000 --burst 5000     much longer
   npm run -s bench -- --json > bench.json`;
 
 const { values } = parseArgs({
