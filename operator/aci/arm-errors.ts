@@ -17,7 +17,7 @@ const KIND_OF_CODE: Readonly<Record<string, ErrorKind>> = {
   InternalServerError: 'unknown',
 };
 /** The code under which a region's limit is told; some answers have its text under another code. */
-export const QUOTA_REACHED = 'ContainerGroupQuotaReached';
+const QUOTA_REACHED = 'ContainerGroupQuotaReached';
 const LONGEST_MESSAGE = 500;
 
 /**
