@@ -22,7 +22,14 @@ const ARROWS: Readonly<Record<string, Arrows>> = {
   webhook: { parts: ['contract', 'lib'], packages: ['ipaddr.js'] },
   operator: {
     parts: ['queue', 'webhook', 'contract', 'lib'],
-    packages: ['zod', 'yaml', 'prom-client', '@kubernetes/client-node', '@azure/storage-blob'],
+    packages: [
+      'zod',
+      'yaml',
+      'prom-client',
+      '@kubernetes/client-node',
+      '@azure/storage-blob',
+      '@azure/arm-containerinstance',
+    ],
   },
   cli: {
     parts: ['queue', 'contract', 'lib'],
@@ -30,6 +37,9 @@ const ARROWS: Readonly<Record<string, Arrows>> = {
     // Of the operator what is pure, its configuration, and its way to the API server; nothing that runs tasks.
     files: {
       'operator/config.ts': 'a configuration is judged as the operator judges it',
+      'operator/config-schema.ts': 'types: the configuration file',
+      'operator/aci/obstacles.ts': 'pure: what of a pod template ACI cannot do',
+      'operator/aci/arm-template.ts': 'pure: the container group that a task would be',
       'operator/permissions.ts': 'what the operator must be allowed is data',
       'operator/discover.ts': 'pure: the queues that a pattern takes',
       'operator/admission/slots.ts': 'pure: which Jobs count against a cap',
@@ -55,7 +65,8 @@ const KEPT: readonly (readonly [packageName: string, files: readonly string[]])[
   ['@kubernetes/client-node', ['operator/jobs/api.ts', 'operator/main.ts', 'cli/cluster.ts']],
   ['@azure/storage-queue', ['queue/service.ts', 'queue/inspect.ts']],
   ['@azure/storage-blob', ['operator/settle/stored-result.ts', 'job-runner/blob-store.ts']],
-  ['commander', ['cli/program.ts', 'cli/poison-commands.ts', 'cli/task-commands.ts']],
+  ['@azure/arm-containerinstance', ['operator/aci/groups.ts']],
+  ['commander', ['cli/program.ts', 'cli/poison-commands.ts', 'cli/task-commands.ts', 'cli/explain-command.ts']],
   ['pino', ['lib/log.ts']],
   ['prom-client', ['operator/metrics.ts']],
 ];
