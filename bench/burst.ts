@@ -1,7 +1,6 @@
 /** Many messages at once: how fast their Jobs are made, and what a task costs in calls from its receipt to the delete of its message. */
-import { settled } from '#/bench/idle.ts';
 import { counted, isWrite, readRequests } from '#/bench/requests.ts';
-import { DONE, put, type Site, until } from '#/bench/site.ts';
+import { DONE, put, type Site, settled, until } from '#/bench/site.ts';
 import { figure, type Row } from '#/bench/table.ts';
 import { usageOf } from '#/bench/usage.ts';
 

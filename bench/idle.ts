@@ -1,5 +1,5 @@
 /** An operator without work: how soon it takes a message, and what its queue costs. */
-import { DONE, type Site, until, wait } from '#/bench/site.ts';
+import { DONE, type Site, settled, wait } from '#/bench/site.ts';
 import { figure, ms, percentile, type Row } from '#/bench/table.ts';
 
 const ROUNDS = 25;
@@ -56,12 +56,4 @@ export async function idleCost(site: Site, price: number, tell: (line: string) =
     await operator.stop();
   }
   return rows;
-}
-
-/** Waits until no message is left. */
-export async function settled({ queues }: Site, tell: (line: string) => void): Promise<void> {
-  await until(async () => {
-    const left = await queues.count('acme-tasks');
-    return left === 0 ? undefined : `${left} messages are left`;
-  }, tell);
 }

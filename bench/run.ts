@@ -10,6 +10,7 @@ import { runnerStart } from '#/bench/runner-start.ts';
 import { startSite } from '#/bench/site.ts';
 import { type Row, table } from '#/bench/table.ts';
 import { bundle, programs } from '#/build/bundle.ts';
+import { messageOf } from '#/lib/errors.ts';
 
 const HELP = `npm run bench -- [--jobs N] [--burst N] [--price DOLLARS] [--json]
 
@@ -23,15 +24,7 @@ Examples:
   npm run bench -- --jobs 10000 --burst 5000     much longer
   npm run -s bench -- --json > bench.json`;
 
-const { values } = parseArgs({
-  options: {
-    jobs: { type: 'string', default: '1000' },
-    burst: { type: 'string', default: '500' },
-    price: { type: 'string', default: '0.004' },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
-});
+const values = options();
 if (values.help) console.log(HELP);
 else await main();
 
@@ -52,6 +45,23 @@ async function main(): Promise<void> {
   rows.push(...(await burst(site, messages, tell)));
   rows.push(...(await live(site, jobs, tell)));
   process.stdout.write(values.json ? `${JSON.stringify(rows, undefined, 2)}\n` : `\n${table(rows)}\n`);
+}
+
+function options() {
+  try {
+    return parseArgs({
+      options: {
+        jobs: { type: 'string', default: '1000' },
+        burst: { type: 'string', default: '500' },
+        price: { type: 'string', default: '0.004' },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    }).values;
+  } catch (error) {
+    process.stderr.write(`bench: ${messageOf(error)} (--help shows how it is used)\n`);
+    process.exit(2);
+  }
 }
 
 function number(option: 'jobs' | 'burst' | 'price', least: number, most: number): number {

@@ -69,8 +69,8 @@ export async function startSite(): Promise<Site> {
     namespace: NAMESPACE,
     connectionString: queueProxy.connectionString,
     entry: 'dist/operator/operator.mjs',
-    // The image's own flag, and the heap that Node.js chooses under the chart's memory limit of 256 MiB.
-    env: { NODE_OPTIONS: '--max-semi-space-size=4 --max-old-space-size=128' },
+    // The image's own flag, and the heap that Node.js chooses under the chart's memory limit of 384 MiB.
+    env: { NODE_OPTIONS: '--max-semi-space-size=4 --max-old-space-size=192' },
     config: {
       queues: [{ name: 'acme-tasks' }],
       limits: { maxRunning: 10_000 },
@@ -131,6 +131,14 @@ export async function until(what: () => Promise<string | undefined>, tell: (line
     if (round % 10 === 0) tell(`  ${missing}`);
     await wait(1000);
   }
+}
+
+/** Waits until no message is left. */
+export async function settled({ queues }: Site, tell: (line: string) => void): Promise<void> {
+  await until(async () => {
+    const left = await queues.count('acme-tasks');
+    return left === 0 ? undefined : `${left} messages are left`;
+  }, tell);
 }
 
 /** Waits. */

@@ -15,7 +15,11 @@ import { type OutputChunk, rolldown } from 'rolldown';
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** What is bundled, with the entry modules. */
-const entries = { operator: 'operator/main.ts', slipway: 'cli/main.ts', runner: 'job-runner/main.ts' } as const;
+const entries = {
+  operator: { operator: 'operator/main.ts' },
+  slipway: { slipway: 'cli/in-pod.ts', main: 'cli/main.ts' },
+  runner: { runner: 'job-runner/main.ts' },
+} as const;
 
 /** What is bundled. */
 export type Program = keyof typeof entries;
@@ -40,7 +44,7 @@ export async function bundle(program: Program, options: { write: boolean } = { w
   const { output } = await build[options.write ? 'write' : 'generate']({
     dir: `dist/${program}`,
     format: 'esm',
-    entryFileNames: `${program}.mjs`,
+    entryFileNames: '[name].mjs',
     chunkFileNames: '[name].mjs',
     cleanDir: true,
   });

@@ -1,7 +1,7 @@
 /** What can be learned about queues without touching a message: no receipt is taken, nothing is made. */
 import { QueueServiceClient, type StoragePipelineOptions } from '@azure/storage-queue';
+import { callWithin } from '../lib/call.ts';
 import type { Clock } from '../lib/clock.ts';
-import type { ServiceError } from '../lib/errors.ts';
 import type { StorageAccess } from './access.ts';
 import { toServiceError } from './errors.ts';
 
@@ -31,13 +31,8 @@ export function createQueueInspector(access: StorageAccess, clock: Clock, deadli
       ? QueueServiceClient.fromConnectionString(access.secret.reveal(), options)
       : new QueueServiceClient(access.secret.reveal(), undefined, options);
 
-  async function ask<T>(what: string, work: (abortSignal: AbortSignal) => Promise<T>): Promise<T> {
-    try {
-      return await work(clock.deadline(deadlineMs));
-    } catch (error) {
-      throw toServiceError(error, what) satisfies ServiceError;
-    }
-  }
+  const ask = <T>(what: string, work: (abortSignal: AbortSignal) => Promise<T>) =>
+    callWithin(clock, deadlineMs, undefined, work, (error) => toServiceError(error, what));
 
   return {
     list: () =>

@@ -3,6 +3,7 @@
  * messages after a lost answer, and turn a lost success into "not found". Who calls decides whether to try again.
  */
 import { type QueueClient, QueueServiceClient, type StoragePipelineOptions } from '@azure/storage-queue';
+import { callWithin } from '../lib/call.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { StorageAccess } from './access.ts';
 import { toServiceError } from './errors.ts';
@@ -55,18 +56,8 @@ export function createQueueService(access: StorageAccess, clock: Clock, deadline
       ? QueueServiceClient.fromConnectionString(access.secret.reveal(), options)
       : new QueueServiceClient(access.secret.reveal(), undefined, options);
 
-  async function ask<T>(
-    what: string,
-    signal: AbortSignal | undefined,
-    work: (abortSignal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const abortSignal = clock.deadline(deadlineMs, signal);
-    try {
-      return await work(abortSignal);
-    } catch (error) {
-      throw toServiceError(error, what);
-    }
-  }
+  const ask = <T>(what: string, signal: AbortSignal | undefined, work: (abortSignal: AbortSignal) => Promise<T>) =>
+    callWithin(clock, deadlineMs, signal, work, (error) => toServiceError(error, what));
 
   function call<T>(
     what: string,

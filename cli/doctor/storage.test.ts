@@ -81,6 +81,15 @@ test('queues that are found are looked at like those that are named', async () =
   expect(findings[2]?.detail).toBe('2 queues of acme fit *-tasks and not test-*');
 });
 
+test('of very many queues that are found some are looked at, and that is said', async () => {
+  const there = Object.fromEntries(Array.from({ length: 25 }, (_, at) => [`client-${at}-tasks`, 0]));
+  const findings = await examined(KEY, inspector(there), ['acme-tasks'], true, DISCOVERY);
+  expect(findings.filter(({ check }) => check.startsWith('queue client-'))).toHaveLength(20);
+  expect(findings.find(({ check }) => check === 'queues')?.detail).toBe(
+    'of those found the first 20 are looked at, and 5 are not',
+  );
+});
+
 test('that no queue is found is no fault yet; that none can be found is one', async () => {
   const none = await examined(KEY, inspector({ 'test-tasks': 9 }), [], true, DISCOVERY);
   expect(none.at(-1)).toMatchObject({ check: 'discovery', state: 'UNKNOWN' });

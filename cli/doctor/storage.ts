@@ -26,6 +26,9 @@ export interface StorageQuestion {
 /** A SAS that ends within this many milliseconds is told of. */
 const SOON_MS = 7 * 86_400_000;
 
+/** Of queues that are found so many are looked at: each takes two calls and a line. */
+const MOST_FOUND = 20;
+
 /** Asks the account. */
 export async function examineStorage(question: StorageQuestion): Promise<readonly Finding[]> {
   const { access, inspector } = question;
@@ -35,7 +38,16 @@ export async function examineStorage(question: StorageQuestion): Promise<readonl
   if (reached.state === 'PROBLEM') return [reached];
   const findings = [reached, rights(question, terms)];
   if (question.discovery !== undefined) findings.push(discovered(question.discovery, access.account, listed));
-  const queues = question.queues && [...new Set([...question.queues, ...found(question.discovery, listed)])];
+  const named = question.queues;
+  const others = found(question.discovery, listed).filter((queue) => named?.includes(queue) !== true);
+  const queues = named && [...named, ...others.slice(0, MOST_FOUND)];
+  if (others.length > MOST_FOUND)
+    findings.push(
+      unknown(
+        'queues',
+        `of those found the first ${MOST_FOUND} are looked at, and ${others.length - MOST_FOUND} are not`,
+      ),
+    );
   if (queues === undefined) {
     return [...findings, unknown('queues', 'which queues there should be is not known without the configuration')];
   }

@@ -79,6 +79,23 @@ test('two keys never become one parameter', () => {
   expect(values({ env })).toEqual(["[parameters('a-b-c')]", "[parameters('a-b-c-2')]", "[parameters('a-b-c-2')]"]);
 });
 
+test('a message that looks like a parameter is text, and gets no Secret', () => {
+  const hostile = (at: number) => `\u{F0000}${at}:openai-key\u{F0001}`;
+  const annotations = { data: `${hostile(0)} ${hostile(1)}'` };
+  const env = [
+    { name: 'KEY', valueFrom: secretKey('openai', 'key') },
+    { name: 'DATA', valueFrom: { fieldRef: { fieldPath: "metadata.annotations['data']" } } },
+  ];
+  const spec = { containers: [{ name: 'task', image: 'i', env }] };
+  const made = armTemplate({ spec: { template: { metadata: { annotations }, spec } } }, PLACE, {});
+  expect(made).toMatchObject({ kind: 'template' });
+  const [group] = made.kind === 'template' ? made.template.resources : [];
+  expect(group?.properties.containers[0].properties.environmentVariables).toEqual([
+    { name: 'KEY', secureValue: "[parameters('openai-key')]" },
+    { name: 'DATA', secureValue: annotations.data },
+  ]);
+});
+
 test('what looks like an expression is none', () => {
   const env = ['[1]', '[1', '[concat(1)] ', ''].map((value, at) => ({ name: `V${at}`, value }));
   expect(values({ env })).toEqual(['[[1]', '[1', '[concat(1)] ', '']);

@@ -3,6 +3,7 @@
  * the pod template refers to becomes a parameter. Pure.
  */
 import type { V1Job, V1PodTemplateSpec } from '@kubernetes/client-node';
+import { mapValues } from '../../lib/map-values.ts';
 import type { ContainerGroup } from './container-group.ts';
 import type { Missing, Sources } from './environment.ts';
 import { fieldOf } from './fields.ts';
@@ -29,14 +30,18 @@ export type Rendered =
   | { readonly kind: 'template'; readonly template: ArmTemplate; readonly leftOut: readonly string[] }
   | { readonly kind: 'incomplete'; readonly missing: readonly Missing[] };
 
-/** A parameter's place in a text, until it is rendered: no text of a pod template has such a character. */
-const MARK = /\u{F0000}([^\u{F0001}]+)\u{F0001}/gu;
+/** Begins and ends a parameter's place in a text, until it is rendered. */
+const [BEGIN, END] = ['\u{F0000}', '\u{F0001}'];
 
 /** Renders the group of a Job whose template has no obstacles. */
 export function armTemplate(job: V1Job, place: Place, tags: Readonly<Record<string, string>>): Rendered {
   const template: V1PodTemplateSpec = job.spec?.template ?? {};
   const named = { name: job.metadata?.name ?? '', namespace: job.metadata?.namespace ?? 'default', uid: 'by-hand' };
   const parameters: Record<string, Parameter> = {};
+  // Texts come from messages too: one that looks like a mark would be given a Secret, or become an expression.
+  const all = JSON.stringify(template);
+  let begin = `${BEGIN}0:`;
+  for (let at = 1; all.includes(begin); at++) begin = `${BEGIN}${at}:`;
   const mark = (kind: 'Secret' | 'ConfigMap', name: string, key: string): string => {
     const description = `The key ${key} of the ${kind} ${name}`;
     const plain = `${name}-${key}`.replace(/[^A-Za-z0-9-]+/g, '-');
@@ -44,7 +49,7 @@ export function armTemplate(job: V1Job, place: Place, tags: Readonly<Record<stri
     let parameter = plain;
     for (let at = 2; isTaken(parameter); at++) parameter = `${plain}-${at}`;
     parameters[parameter] = { type: kind === 'Secret' ? 'secureString' : 'string', metadata: { description } };
-    return `\u{F0000}${parameter}\u{F0001}`;
+    return `${begin}${parameter}${END}`;
   };
   const references = referencesOf(template);
   const keysOf = (kind: 'Secret' | 'ConfigMap', name: string) =>
@@ -56,7 +61,7 @@ export function armTemplate(job: V1Job, place: Place, tags: Readonly<Record<stri
   const pullSecrets = (template.spec?.imagePullSecrets ?? []).map(({ name }) => name);
   const sources: Sources = {
     secret: (name) =>
-      mapped(
+      mapValues(
         pullSecrets.includes(name)
           ? {
               '.dockerconfigjson': dockerConfig(
@@ -84,7 +89,7 @@ export function armTemplate(job: V1Job, place: Place, tags: Readonly<Record<stri
           type: 'Microsoft.ContainerInstance/containerGroups',
           apiVersion: '2023-05-01',
           name: named.name,
-          ...(literal(translation.group) as ContainerGroup),
+          ...(literal(translation.group, new RegExp(`${begin}([A-Za-z0-9-]+)${END}`, 'gu')) as ContainerGroup),
         },
       ],
     },
@@ -142,36 +147,30 @@ function dockerConfig({ spec }: V1PodTemplateSpec, username: string, password: s
   return JSON.stringify({ auths: { [server]: { username, password } } });
 }
 
-/** Every text as an expression where it has a parameter; else as it is. The values of secret volumes are base64. */
-function literal(value: unknown, key = ''): unknown {
-  if (Array.isArray(value)) return value.map((one) => literal(one));
+/** Every text as an expression where it has a mark; else as it is. The values of secret volumes are base64. */
+function literal(value: unknown, mark: RegExp, key = ''): unknown {
+  if (Array.isArray(value)) return value.map((one) => literal(one, mark));
   if (typeof value === 'object' && value !== null)
-    return Object.fromEntries(
-      Object.entries(value).map(([name, one]) => [name, key === 'secret' ? file(String(one)) : literal(one, name)]),
-    );
-  return typeof value === 'string' ? text(value) : value;
+    return mapValues(value, (one, name) => (key === 'secret' ? file(String(one), mark) : literal(one, mark, name)));
+  return typeof value === 'string' ? text(value, mark) : value;
 }
 
-function file(base64: string): string {
+function file(base64: string, mark: RegExp): string {
   const content = Buffer.from(base64, 'base64').toString('utf8');
-  return content.match(MARK) === null ? base64 : `[base64(${expression(content)})]`;
+  return content.search(mark) < 0 ? base64 : `[base64(${expression(content, mark)})]`;
 }
 
-function text(value: string): string {
-  if (value.match(MARK) !== null) return `[${expression(value)}]`;
+function text(value: string, mark: RegExp): string {
+  if (value.search(mark) >= 0) return `[${expression(value, mark)}]`;
   // What begins and ends like an expression is one, unless its bracket is doubled.
   return value.startsWith('[') && value.endsWith(']') ? `[${value}` : value;
 }
 
-function expression(value: string): string {
-  const parts = value.split(MARK).flatMap((part, at) => {
+function expression(value: string, mark: RegExp): string {
+  const parts = value.split(mark).flatMap((part, at) => {
     if (at % 2 === 1) return [`parameters('${part}')`];
     return part === '' ? [] : [`'${part.replaceAll("'", "''")}'`];
   });
   const [only = "''"] = parts;
   return parts.length < 2 ? only : `concat(${parts.join(', ')})`;
-}
-
-function mapped(record: Readonly<Record<string, string>>, of: (value: string) => string): Record<string, string> {
-  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, of(value)]));
 }

@@ -3,6 +3,7 @@
  * within the budgets of the subscription.
  */
 import type { ContainerInstanceManagementClient, ContainerGroup as SdkGroup } from '@azure/arm-containerinstance';
+import { callWithin } from '../../lib/call.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { isKind } from '../../lib/errors.ts';
 import { toArmError } from './arm-errors.ts';
@@ -68,18 +69,8 @@ export function createContainerGroups(
   clock: Clock,
   deadlineMs = 30_000,
 ): ContainerGroups {
-  async function ask<T>(
-    what: string,
-    signal: AbortSignal | undefined,
-    work: (abortSignal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const abortSignal = clock.deadline(deadlineMs, signal);
-    try {
-      return await work(abortSignal);
-    } catch (error) {
-      throw toArmError(error, what);
-    }
-  }
+  const ask = <T>(what: string, signal: AbortSignal | undefined, work: (abortSignal: AbortSignal) => Promise<T>) =>
+    callWithin(clock, deadlineMs, signal, work, (error) => toArmError(error, what));
 
   async function ifThere<T>(asked: Promise<T>): Promise<T | undefined> {
     try {

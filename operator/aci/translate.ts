@@ -6,6 +6,7 @@
 import type { V1Container, V1PodSpec, V1PodTemplateSpec, V1Volume } from '@kubernetes/client-node';
 import { z } from 'zod';
 import { tryParseJson } from '../../lib/json.ts';
+import { mapValues } from '../../lib/map-values.ts';
 import type {
   Container,
   ContainerGroup,
@@ -230,8 +231,4 @@ function serverOf(url: string): string {
 
 function encoded(text: string): string {
   return Buffer.from(text, 'utf8').toString('base64');
-}
-
-function mapValues(record: Readonly<Record<string, string>>, of: (value: string) => string): Record<string, string> {
-  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, of(value)]));
 }
