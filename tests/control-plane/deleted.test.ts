@@ -110,6 +110,31 @@ describe.skipIf(theirs)("a deletion (its pods end as the test says, so not on a 
     expect(await at.reported(0)).toEqual([]);
   });
 
+  test.concurrent('I1: that left a pod behind, which has ended, keeps the task from running again no longer', async () => {
+    const at = await setUp('left');
+    const operator = await at.start();
+    await at.put('held');
+    const before = await at.running();
+    await operator.kill();
+    await operator[Symbol.asyncDispose]();
+    await at.deleteJob('orphan');
+    await eventually(async () => expect(await at.jobs()).toEqual([]));
+    await using next = await at.start();
+    // It may still do the task.
+    await next.waitFor('a known view', ({ msg }) => msg === 'the Jobs are known');
+    await new Promise((resolve) => setTimeout(resolve, (FIRST_LEASE_S + 3) * 1000));
+    expect([await at.pods(), await at.jobs()]).toEqual([[before.pod], []]);
+    await endPod(cluster, at.namespace, before.pod, 'failed');
+    const after = await at.running();
+    expect(after.uid).not.toBe(before.uid);
+    // What counts is how its own pod ends.
+    await endPod(cluster, at.namespace, after.pod, 'completed-owed');
+    expect(await at.reported(1)).toMatchObject([{ task_id: 'left', status: 'completed' }]);
+    await eventually(async () => expect(await queues.count(at.queue)).toBe(0));
+    expect(await queues.poison(at.queue)).toEqual([]);
+    expect(await at.pods()).toContain(before.pod);
+  });
+
   test.concurrent('I7: of the namespace cancels nothing: its messages come back', async () => {
     const at = await setUp('doomed');
     await using operator = await at.start();
