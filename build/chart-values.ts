@@ -74,6 +74,25 @@ export const chartValuesSchema = z.strictObject({
   config: configSchema.describe(
     "The operator's configuration file, as it is. A change is applied within about a minute, to new tasks; running ones go on.",
   ),
+  azure: z
+    .strictObject({
+      clientId: z
+        .string()
+        .regex(/^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?$/)
+        .describe(
+          "Client id of the identity that is federated with the operator's service account (workload identity).",
+        ),
+      existingSecret: nameOrEmpty.describe(
+        'Instead: a Secret with AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET of a service principal. With neither, the managed identity of the node is taken.',
+      ),
+      secrets: z
+        .array(nameOrEmpty)
+        .describe(
+          'Further Secrets that the operator may read for tasks, such as those of podTemplate. Those that env, envFrom, imagePullSecrets, signingSecret and logAnalytics of config name are found.',
+        ),
+      configMaps: z.array(nameOrEmpty).describe('Further ConfigMaps, likewise.'),
+    })
+    .describe('Who the operator is in Azure, and what it may read, where tasks run on Azure Container Instances.'),
   serviceAccount: z
     .strictObject({
       create: z.boolean().describe('Whether the chart makes the service account.'),

@@ -8,7 +8,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { HINTS } from '../contract/diagnosis.ts';
-import { PERMISSIONS } from '../operator/permissions.ts';
+import { ACI_PERMISSIONS, PERMISSIONS } from '../operator/permissions.ts';
 import { valuesReference } from './chart-reference.ts';
 import { chartSchema } from './chart-schema.ts';
 import { findHelm, HELM_REMEDY, helmTemplate } from './helm.ts';
@@ -55,7 +55,8 @@ export const ARTEFACTS: readonly Artefact[] = [
     path: 'charts/slipway/templates/role.yaml',
     make: async () => {
       const markers = { begin: '  # generated from operator/permissions.ts: begin', end: '  # generated: end' };
-      const rules = roleRules(PERMISSIONS).replace(/^/gm, '  ');
+      const onAci = `{{- if include "slipway.usesAci" . }}\n${roleRules(ACI_PERMISSIONS)}\n{{- end }}`;
+      const rules = `${roleRules(PERMISSIONS)}\n${onAci}`.replace(/^(?!{{-)/gm, '  ');
       return replaceBetween(await read('charts/slipway/templates/role.yaml'), markers, rules);
     },
   },

@@ -1,11 +1,13 @@
 import { expect, test } from 'vitest';
 import { systemClock } from '../lib/clock.ts';
 import { createLog } from '../lib/log.ts';
+import { createReadReference } from '../operator/aci/references.ts';
+import { stopWorkload } from '../operator/aci/remove-groups.ts';
 import type { ApiRequest, KubernetesApi } from '../operator/jobs/api.ts';
 import { createKubernetesStore } from '../operator/jobs/kubernetes.ts';
 import type { JobStore } from '../operator/jobs/store.ts';
 import { createLeaseStore, type LeaseStore, type LeaseTerms } from '../operator/lease-object.ts';
-import { PERMISSIONS } from '../operator/permissions.ts';
+import { ACI_PERMISSIONS, PERMISSIONS } from '../operator/permissions.ts';
 import { roleRules } from './permissions.ts';
 
 /** Every method of the store, so that a new one cannot be forgotten here. */
@@ -14,6 +16,7 @@ const CALLS: { readonly [method in keyof JobStore]: (store: JobStore) => Promise
   dryRun: (store) => store.dryRun({ metadata: { name: 'a' } }),
   get: (store) => store.get('a'),
   patch: (store) => store.patch('a', { labels: { x: 'y' } }),
+  patchStatus: (store) => store.patchStatus('a', {}, '1'),
   deletePod: (store) => store.deletePod({ name: 'p', uid: 'u' }),
   evictPod: (store) => store.evictPod({ name: 'p', uid: 'u' }),
   podRefusal: (store) => store.podRefusal({ name: 'a', uid: 'u' }),
@@ -62,15 +65,28 @@ test('the Role grants what the operator asks the API server for, and nothing mor
   };
   const log = createLog('silent', {});
   const store = createKubernetesStore(api, { namespace: 'ns', installation: 'i', clock: systemClock, log });
-  await Promise.all(Object.values(CALLS).map((call) => call(store)));
+  const { patchStatus, ...calls } = CALLS;
+  await Promise.all(Object.values(calls).map((call) => call(store)));
   const leases = createLeaseStore(api, 'ns');
   await Promise.all(Object.values(LEASE_CALLS).map((call) => call(leases)));
 
-  const granted = PERMISSIONS.flatMap(({ group, resource, verbs, ownNamespaceOnly }) =>
-    verbs.map((verb) => `${verb} ${resource}.${group}${ownNamespaceOnly ? ' (ns)' : ''}`),
-  );
-  expect([...used].sort()).toEqual(granted.sort());
+  expect([...used].sort()).toEqual(granted(PERMISSIONS));
+
+  used.clear();
+  await patchStatus(store);
+  const read = createReadReference(api, 'ns');
+  await Promise.all([read('Secret', 's', signal), read('ConfigMap', 'c', signal)]);
+  for (const workload of ['deployments/d', 'cronjobs/c']) await stopWorkload(api, 'ns', workload, signal);
+  expect([...used].sort()).toEqual(granted(ACI_PERMISSIONS));
 });
+
+function granted(permissions: typeof PERMISSIONS): string[] {
+  return permissions
+    .flatMap(({ group, resource, verbs, ownNamespaceOnly }) =>
+      verbs.map((verb) => `${verb} ${resource}.${group}${ownNamespaceOnly ? ' (ns)' : ''}`),
+    )
+    .sort();
+}
 
 test('a rule is YAML with its reason', () => {
   expect(roleRules([{ group: 'batch', resource: 'jobs', verbs: ['get', 'list'], why: 'To see.' }])).toBe(
@@ -81,4 +97,11 @@ test('a rule is YAML with its reason', () => {
 test('a rule can be about the release namespace alone', () => {
   const rule = { group: '', resource: 'namespaces', verbs: ['get'], ownNamespaceOnly: true, why: 'To see.' } as const;
   expect(roleRules([rule])).toContain('\n  resourceNames: ["{{ .Release.Namespace }}"]\n  verbs: [get]');
+});
+
+test('a rule about named objects is left out where no name is given: without names it would be about all', () => {
+  const rule = { group: '', resource: 'secrets', verbs: ['get'], namedBy: 'names', why: 'To see.' } as const;
+  expect(roleRules([rule])).toBe(
+    '{{- with include "names" . | fromJsonArray }}\n# To see.\n- apiGroups: [""]\n  resources: [secrets]\n  resourceNames: {{ toJson . }}\n  verbs: [get]\n{{- end }}',
+  );
 });

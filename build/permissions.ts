@@ -4,13 +4,17 @@ import type { Permission } from '../operator/permissions.ts';
 /** The permissions as the rules of a Role: YAML of a chart's template. */
 export function roleRules(permissions: readonly Permission[]): string {
   return permissions
-    .map(({ group, resource, verbs, why, ownNamespaceOnly }) =>
+    .map(({ group, resource, verbs, why, ownNamespaceOnly, namedBy }) =>
       [
+        // No names at all would be all names.
+        ...(namedBy === undefined ? [] : [`{{- with include "${namedBy}" . | fromJsonArray }}`]),
         `# ${why}`,
         `- apiGroups: ["${group}"]`,
         `  resources: [${resource}]`,
         ...(ownNamespaceOnly ? ['  resourceNames: ["{{ .Release.Namespace }}"]'] : []),
+        ...(namedBy === undefined ? [] : ['  resourceNames: {{ toJson . }}']),
         `  verbs: [${verbs.join(', ')}]`,
+        ...(namedBy === undefined ? [] : ['{{- end }}']),
       ].join('\n'),
     )
     .join('\n');

@@ -158,7 +158,7 @@ function imageWarning(image: string): string[] {
 }
 
 function policyWarnings(policy: TaskPolicy): string[] {
-  const { type, runner, attempts, security, webhook, env } = policy;
+  const { type, runner, attempts, security, webhook, env, backend, command = [], timeoutSeconds } = policy;
   const place = `taskTypes.${type}`;
   const warnings: string[] = [];
   if (type === 'default')
@@ -168,6 +168,11 @@ function policyWarnings(policy: TaskPolicy): string[] {
   if (runner === 'foreign' && attempts > 1)
     warnings.push(
       `${place}.attempts is ${attempts} for an image without Slipway's runner: see that it may be repeated after it did part of its work`,
+    );
+  // Our runner ends by itself; nobody else ends a group while the operator is away.
+  if (backend === 'aci' && runner === 'foreign' && !command.some((part) => /\btimeout\b/.test(part)))
+    warnings.push(
+      `${place} runs on Azure Container Instances, where nothing but the operator ends a task that hangs: without one it runs, and costs, on. Let its command begin with [timeout, "${timeoutSeconds}"]`,
     );
   if (security === 'baseline')
     warnings.push(

@@ -1,6 +1,6 @@
 /** `slipway explain --format arm`: the container group that a task would get, to try it by hand. */
 import type { V1Job } from '@kubernetes/client-node';
-import { ANNOTATION } from '../contract/identity.ts';
+import { ANNOTATION, TAG } from '../contract/identity.ts';
 import { armTemplate } from '../operator/aci/arm-template.ts';
 import { obstaclesOf } from '../operator/aci/obstacles.ts';
 import type { FileConfig } from '../operator/config-schema.ts';
@@ -22,7 +22,7 @@ export function explainArm(job: V1Job, aci: FileConfig['aci']): ArmExplanation {
   if (obstacles.length > 0)
     return { problems: obstacles.map(({ field, reason }) => `the pod template's ${field}: ${reason}`) };
   const { logAnalytics: _, ...place } = aci;
-  const tags = { 'slipway.dev-message': job.metadata?.annotations?.[ANNOTATION.messageId] ?? '' };
+  const tags = { [TAG.message]: job.metadata?.annotations?.[ANNOTATION.messageId] ?? '' };
   const rendered = armTemplate(job, place, tags);
   if (rendered.kind === 'incomplete')
     return { problems: rendered.missing.map(({ field, reason }) => `the pod template's ${field}: ${reason}`) };

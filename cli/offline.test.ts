@@ -239,7 +239,7 @@ describe('explain', () => {
       expect(group).toMatchObject({
         type: 'Microsoft.ContainerInstance/containerGroups',
         location: 'westeurope',
-        tags: { 'slipway.dev-message': 'm-1' },
+        tags: { 'slipway-message': 'm-1' },
       });
       const { environmentVariables } = group.properties.containers[0].properties;
       expect(environmentVariables[0]).toEqual({ name: 'TASK_DATA', secureValue: MESSAGE });

@@ -61,6 +61,10 @@ export const ANNOTATION = {
   suspendedBy: 'slipway.dev/suspended-by',
   /** Set by whoever wants the task cancelled; its value is the reason. */
   cancel: 'slipway.dev/cancel',
+  /** The container groups that the task has had, one for each attempt, on a Job that runs on Azure Container Instances. */
+  groups: 'slipway.dev/groups',
+  /** The attempt whose container group is to be removed because it does not start, and whether that uses it up. */
+  removeGroup: 'slipway.dev/remove-group',
   outcome: 'slipway.dev/outcome',
   poisoned: 'slipway.dev/poisoned',
   settled: 'slipway.dev/settled',
@@ -75,6 +79,21 @@ export const POD_ANNOTATION = {
 
 /** `app.kubernetes.io/managed-by`: the watch selects by it, not by release, so that a release installed anew adopts what runs. */
 export const MANAGED_BY = 'slipway';
+/** `spec.managedBy` of a Job that runs on Azure Container Instances: Kubernetes' own controller leaves it alone. */
+export const ACI_MANAGER = 'slipway.dev/aci';
+/** Tags of a container group. Tag names must have none of < > % & \ ? / and dots are kept out for the sake of queries. */
+export const TAG = {
+  installation: 'slipway-installation',
+  namespace: 'slipway-namespace',
+  job: 'slipway-job',
+  /** The Job's uid. */
+  jobUid: 'slipway-job-uid',
+  message: 'slipway-message',
+  queue: 'slipway-queue',
+  attempt: 'slipway-attempt',
+  /** Hash of what the group was made of, without its secrets' values. */
+  spec: 'slipway-spec',
+} as const;
 /** Value of `ANNOTATION.suspendedBy`. */
 export const SUSPENDED_BY = 'slipway';
 /** The container of the pod that runs the task; its exit code and termination message count, no other's. */

@@ -38,6 +38,9 @@ export const PERMANENT_EXITS: readonly number[] = [EXIT.badData, EXIT.badConfig]
 export const TERMINATION_LOG = '/dev/termination-log';
 /** Names another file for it, where there is no container: a task that runs as a child process. */
 export const TERMINATION_LOG_ENV = 'SLIPWAY_TERMINATION_LOG';
+/** In place of a file: each report is a marked line of stdout, of which the last one counts. Azure Container Instances have no such file. */
+export const REPORT_TO_STDOUT = '-';
+const REPORT_MARK = 'slipway-report ';
 /** Bytes; Kubernetes allows 4,096 per container and 12 KB for all containers of a pod. */
 export const MAX_REPORT_BYTES = 3072;
 
@@ -90,4 +93,15 @@ export function formatReport(report: RunnerReport): string {
 
 function cutText(text: string, length: number): string {
   return text.slice(0, length).toWellFormed();
+}
+
+/** A report as a line of stdout. A line of its own even where the task has left one open. */
+export function reportLine(report: string): string {
+  return `\n${REPORT_MARK}${report}\n`;
+}
+
+/** The last report in what a container printed; undefined when there is none. */
+export function reportIn(log: string): string | undefined {
+  const line = log.split('\n').findLast((one) => one.startsWith(REPORT_MARK));
+  return line?.slice(REPORT_MARK.length).trimEnd();
 }

@@ -1,16 +1,17 @@
 import { writeFileSync } from 'node:fs';
-import { formatReport, type RunnerReport } from '../contract/runner-abi.ts';
+import { formatReport, REPORT_TO_STDOUT, type RunnerReport, reportLine } from '../contract/runner-abi.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 
 /**
  * Writes the termination message in place: Kubernetes mounts the file, so that it cannot be replaced. A container without it (read-only,
- * missing) does its task all the same.
+ * missing) does its task all the same. On Azure Container Instances there is no such file, and the report is a line of stdout.
  */
 export function writeTerminationLog(path: string, report: RunnerReport, log: Log): void {
   try {
     // Synchronous, so that nothing comes between emptying and filling it.
-    writeFileSync(path, formatReport(report));
+    if (path === REPORT_TO_STDOUT) writeFileSync(process.stdout.fd, reportLine(formatReport(report)));
+    else writeFileSync(path, formatReport(report));
   } catch (error) {
     log.warn(
       { path, reason: messageOf(error) },

@@ -18,8 +18,12 @@ export const CHECKPOINTS = [
 ] as const;
 export type CheckpointName = (typeof CHECKPOINTS)[number];
 
+/** Those of a task on Azure Container Instances, between `created` and `recorded`. */
+export const ACI_CHECKPOINTS = ['claimed', 'put', 'heard', 'status-written', 'group-removed'] as const;
+export type AciCheckpointName = (typeof ACI_CHECKPOINTS)[number];
+
 /** Called after the effect that the name tells, before the next one. */
-export type Checkpoint = (name: CheckpointName, jobOrMessage: string) => Promise<void>;
+export type Checkpoint = (name: CheckpointName | AciCheckpointName, jobOrMessage: string) => Promise<void>;
 
 /** Production's checkpoint. */
 export const noCheckpoint: Checkpoint = async () => undefined;

@@ -201,7 +201,10 @@ const podTemplate = z
     'Raw patch of the pod template ({metadata, spec}) for what the settings above do not name; lists of named objects merge by name, null removes.',
   );
 
+const backend = z.enum(['kubernetes', 'aci'], { error: 'must be kubernetes or aci' });
+
 const taskTypeSchema = z.strictObject({
+  backend: backend.optional().describe('In place of backend.'),
   image: image.optional().describe('Image of the task. Default: runner.image.'),
   runner: z
     .enum(['slipway', 'foreign'])
@@ -323,14 +326,35 @@ const aciSchema = z
       })
       .optional()
       .describe('Log Analytics workspace that gets what tasks print.'),
+    endpoint: z
+      .string()
+      .refine((text) => /^https:\/\/[^/?#@]+$/.test(text) || /^http:\/\/(127\.0\.0\.1|localhost)(:\d+)?$/.test(text), {
+        error: 'must be an address such as "https://management.usgovcloudapi.net"; http is for this machine alone',
+      })
+      .optional()
+      .describe("Azure Resource Manager of another cloud. Default: Azure's public cloud."),
+    limits: z
+      .strictObject({
+        groups: z.number().int().min(1).max(5000).default(100).describe('Groups that may be there at once.'),
+        per5Minutes: z
+          .number()
+          .int()
+          .min(1)
+          .max(5000)
+          .default(100)
+          .describe('Creates, and as many deletes, in 5 minutes.'),
+        perHour: z.number().int().min(1).max(20_000).default(300).describe('Creates, and as many deletes, in an hour.'),
+      })
+      .prefault({})
+      .describe(
+        "What Slipway asks of Azure at most. Default: a subscription's quota in a region; raise it when Azure has raised that.",
+      ),
   })
   .refine(({ subnetId, priority }) => subnetId === undefined || priority !== 'Spot', {
     path: ['priority'],
     error: 'works in no subnet. Remove one of aci.priority and aci.subnetId',
   })
-  .describe(
-    'Azure Container Instances: where container groups are made. So far only `slipway explain --format arm` reads it; tasks run on Kubernetes.',
-  );
+  .describe('Azure Container Instances: where the container groups of task types with the backend aci are made.');
 
 const fields = z.strictObject({
   installation: z
@@ -340,15 +364,9 @@ const fields = z.strictObject({
     .describe(
       'Set where two clusters share one storage account and namespace name; part of the identity by which Jobs are recognised.',
     ),
-  backend: z
-    .literal('kubernetes', {
-      error: (issue) =>
-        issue.input === 'aci'
-          ? 'is not available in this version: Azure Container Instances come with a later release. Use kubernetes'
-          : 'must be kubernetes',
-    })
+  backend: backend
     .default('kubernetes')
-    .describe('Where tasks run.'),
+    .describe('Where tasks run: kubernetes, or aci for Azure Container Instances, which needs aci.'),
   receiving: z
     .boolean()
     .default(true)
@@ -502,16 +520,24 @@ const fields = z.strictObject({
 });
 
 /** The configuration file. */
-export const configSchema = fields.refine(
-  ({ queues = [], discovery }) => !Array.isArray(queues) || queues.length > 0 || discovery !== undefined,
-  {
+export const configSchema = fields
+  .refine(
+    ({ backend: all, taskTypes = {}, aci }) =>
+      aci !== undefined || (all !== 'aci' && Object.values(taskTypes).every((type) => type?.backend !== 'aci')),
+    {
+      path: ['aci'],
+      error:
+        'tasks are to run on Azure Container Instances. Set aci.subscriptionId, aci.resourceGroup and aci.location',
+      when: ({ value }) => typeof value === 'object' && value !== null && !Array.isArray(value),
+    },
+  )
+  .refine(({ queues = [], discovery }) => !Array.isArray(queues) || queues.length > 0 || discovery !== undefined, {
     path: ['queues'],
     error:
       'no queue is named and discovery is not set, so there is nothing to do. Name at least one queue, or set discovery: {}',
     // Told together with whatever else is wrong.
     when: ({ value }) => typeof value === 'object' && value !== null && !Array.isArray(value),
-  },
-);
+  });
 
 /** The configuration file with every default filled in. */
 export type FileConfig = z.output<typeof configSchema>;

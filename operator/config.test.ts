@@ -95,10 +95,26 @@ describe('a wrong file is told with place, value and remedy', () => {
       ],
     ],
     [
-      'backend aci',
+      'backend aci without a place',
       file({ backend: 'aci' }),
       [
-        'backend = "aci": is not available in this version: Azure Container Instances come with a later release. Use kubernetes',
+        'aci is not set: tasks are to run on Azure Container Instances. Set aci.subscriptionId, aci.resourceGroup and aci.location',
+      ],
+    ],
+    [
+      'the same of a task type',
+      echo('{ backend: aci }'),
+      [
+        'aci is not set: tasks are to run on Azure Container Instances. Set aci.subscriptionId, aci.resourceGroup and aci.location',
+      ],
+    ],
+    [
+      'Azure by plain HTTP',
+      file({
+        aci: '{ subscriptionId: 11111111-2222-3333-4444-555555555555, resourceGroup: g, location: westeurope, endpoint: "http://management.example" }',
+      }),
+      [
+        'aci.endpoint = "http://management.example": must be an address such as "https://management.usgovcloudapi.net"; http is for this machine alone',
       ],
     ],
     [
@@ -123,7 +139,7 @@ describe('a wrong file is told with place, value and remedy', () => {
       }),
       ['aci.priority = "Spot": works in no subnet. Remove one of aci.priority and aci.subnetId'],
     ],
-    ['another backend', file({ backend: 'docker' }), ['backend = "docker": must be kubernetes']],
+    ['another backend', file({ backend: 'docker' }), ['backend = "docker": must be kubernetes or aci']],
     [
       'a word that is not known',
       file({ logLevel: 'verbose' }),

@@ -27,12 +27,13 @@ export interface Source {
 }
 
 /** A task type with every default filled in. Durations are seconds. */
-export interface TaskPolicy extends Omit<TaskTypeConfig, 'resources' | 'runner' | 'image'> {
+export interface TaskPolicy extends Omit<TaskTypeConfig, 'resources' | 'runner' | 'image' | 'backend'> {
   readonly type: string;
   readonly image: string;
   readonly imagePullPolicy: FileConfig['runner']['imagePullPolicy'];
   readonly imagePullSecrets: readonly string[];
   readonly runner: 'slipway' | 'foreign';
+  readonly backend: FileConfig['backend'];
   readonly attempts: number;
   readonly timeoutSeconds: number;
   readonly graceSeconds: number;
@@ -55,6 +56,8 @@ export interface Config {
   readonly instance: string;
   readonly installation: string;
   readonly podName: string | undefined;
+  /** The Deployment or CronJob of the operator, as `deployments/NAME`; only who stops it needs to know. */
+  readonly workload: string | undefined;
   /** What signs webhooks; several while they are rotated, none for unsigned ones. */
   readonly webhookSecrets: readonly Secret[];
   readonly httpPort: number;
@@ -157,7 +160,10 @@ function firstLine(message: string): string {
   return (message.split('\n')[0] ?? '').replace(/:$/, '');
 }
 
-type Environment = Pick<Config, 'storage' | 'namespace' | 'instance' | 'podName' | 'webhookSecrets' | 'httpPort'>;
+type Environment = Pick<
+  Config,
+  'storage' | 'namespace' | 'instance' | 'podName' | 'workload' | 'webhookSecrets' | 'httpPort'
+>;
 
 function judgeEnvironment(env: NodeJS.ProcessEnv): Judged<Environment> {
   const problems: string[] = [];
@@ -182,6 +188,7 @@ function judgeEnvironment(env: NodeJS.ProcessEnv): Judged<Environment> {
       namespace,
       instance: env['SLIPWAY_INSTANCE'] || 'slipway',
       podName: env['SLIPWAY_POD_NAME'] || undefined,
+      workload: env['SLIPWAY_WORKLOAD'] || undefined,
       webhookSecrets: secrets,
       httpPort,
     },
@@ -217,6 +224,7 @@ function compilePolicy(type: string, settings: TaskTypeConfig, file: FileConfig)
     ...rest,
     type,
     runner,
+    backend: settings.backend ?? file.backend,
     image: image ?? file.runner.image,
     imagePullPolicy: file.runner.imagePullPolicy,
     imagePullSecrets: file.runner.imagePullSecrets,

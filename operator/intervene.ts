@@ -3,6 +3,7 @@ import type { Diagnosis } from '../contract/diagnosis.ts';
 import { ANNOTATION } from '../contract/identity.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
+import { removalAnnotation } from './aci/attempts.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { attemptsAnnotation, endingPatch, noteAnnotation, noteOn } from './jobs/notes.ts';
 import type { JobRecord } from './jobs/records.ts';
@@ -84,6 +85,7 @@ export async function removePod(
 ): Promise<void> {
   const { store, view, clock, log } = tools;
   const counts = kind === 'use-attempt';
+  const isGroup = pod.shownBy !== undefined;
   const now = clock.now();
   const known = noteOn(job)?.diagnosis;
   const annotations = {
@@ -91,10 +93,12 @@ export async function removePod(
       ? {}
       : noteAnnotation(diagnosis, now)),
     ...(counts ? attemptsAnnotation(job, pod, now) : {}),
+    ...(isGroup ? removalAnnotation(pod, counts) : {}),
   };
   // A write that changes nothing would be news to nobody but ourselves, again and again until the pod is seen to go.
   if (Object.keys(annotations).length > 0) view.learn(await store.patch(job.name, { annotations }, signal));
-  await (counts ? store.deletePod(pod, signal) : store.evictPod(pod, signal));
+  // A container group is removed by who runs it, as the annotation asks.
+  if (!isGroup) await (counts ? store.deletePod(pod, signal) : store.evictPod(pod, signal));
   await tools.checkpoint('pod-removed', job.name);
   log.warn(
     { job: job.name, pod: pod.name, category: diagnosis.category, reason: diagnosis.message },

@@ -1,22 +1,31 @@
 /** The operator's process: reads the configuration, connects, runs, and tells by its exit code how it went. */
 import { parseArgs } from 'node:util';
 import { KubeConfig } from '@kubernetes/client-node';
+import { leaderLeaseName } from '../contract/identity.ts';
 import { EXIT } from '../contract/runner-abi.ts';
 import { systemClock } from '../lib/clock.ts';
 import { messageOf } from '../lib/errors.ts';
 import { listenForSignals } from '../lib/lifecycle.ts';
-import { createLog } from '../lib/log.ts';
+import { createLog, type Log } from '../lib/log.ts';
 import { createQueueService } from '../queue/service.ts';
+import { createLazyGroupsIn } from './aci/lazy-groups.ts';
+import { createReadReference } from './aci/references.ts';
+import { removeGroups } from './aci/remove-groups.ts';
+import { aciTerms } from './aci/terms.ts';
 import { type Config, ConfigError, loadConfig } from './config.ts';
-import { createKubernetesApi } from './jobs/api.ts';
+import { createKubernetesApi, type KubernetesApi } from './jobs/api.ts';
 import { createKubernetesStore } from './jobs/kubernetes.ts';
+import type { JobStore } from './jobs/store.ts';
+import { LeaderElection } from './leader.ts';
 import { createLeaseStore } from './lease-object.ts';
 import { type OperatorParts, runOperator } from './operator.ts';
 
-const USAGE = `Usage: operator [--once [--lease-seconds=SECONDS]]
+const USAGE = `Usage: operator [--once [--lease-seconds=SECONDS] | --remove-groups]
   --once                   settle what has ended, start what there is room for, and end
   --lease-seconds=SECONDS  with --once: how long the messages of tasks that go on are hidden, 120 to 604800; at least
                            twice the time to the next run. Default: 900
+  --remove-groups          stop the operator of this release, delete every container group of the installation, and end;
+                           helm uninstall runs it first
 Everything else is set by the file that SLIPWAY_CONFIG names, and by the environment.`;
 
 /** Runs the operator of the environment's configuration; returns the exit code. */
@@ -57,6 +66,8 @@ export async function main(
       clock,
       log,
     });
+    if (options.removesGroups === true)
+      return (await uninstall(config, api, store, log, lifecycle.stopping)) ? EXIT.done : EXIT.failed;
     await runOperator(
       {
         config,
@@ -64,6 +75,7 @@ export async function main(
         store,
         leases: createLeaseStore(api, config.namespace),
         queues: createQueueService(config.storage, clock),
+        readReference: createReadReference(api, config.namespace),
         clock,
         log,
         ...options,
@@ -78,17 +90,52 @@ export async function main(
   }
 }
 
+/** Deletes the container groups of the installation; see aci/remove-groups.ts. */
+async function uninstall(
+  config: Config,
+  api: KubernetesApi,
+  store: JobStore,
+  log: Log,
+  stopping: AbortSignal,
+): Promise<boolean> {
+  const { namespace, installation, podName, workload, file } = config;
+  const clock = systemClock;
+  const election = new LeaderElection({
+    leases: createLeaseStore(api, namespace),
+    name: leaderLeaseName(installation),
+    identity: podName ?? `process-${process.pid}`,
+    clock,
+    log,
+  });
+  const groupsIn = createLazyGroupsIn(() => file.aci?.endpoint, clock);
+  const terms = () => aciTerms(file);
+  return removeGroups(
+    { api, store, election, clock, log, namespace, installation, workload, terms, groupsIn },
+    stopping,
+  );
+}
+
+type Options = Pick<OperatorParts, 'once'> & { readonly removesGroups?: boolean };
+
 /** What the command line says, or what is wrong with it. */
-function optionsOf(args: readonly string[]): Pick<OperatorParts, 'once'> | string {
-  let values: { readonly once?: boolean; readonly 'lease-seconds'?: string };
+function optionsOf(args: readonly string[]): Options | string {
+  let values: { readonly once?: boolean; readonly 'lease-seconds'?: string; readonly 'remove-groups'?: boolean };
   try {
     ({ values } = parseArgs({
       args: [...args],
-      options: { once: { type: 'boolean' }, 'lease-seconds': { type: 'string' } },
+      options: {
+        once: { type: 'boolean' },
+        'lease-seconds': { type: 'string' },
+        'remove-groups': { type: 'boolean' },
+      },
     }));
   } catch (error) {
     return messageOf(error);
   }
+  if (values['remove-groups'] === true)
+    return Object.keys(values).length === 1
+      ? { removesGroups: true }
+      : '--remove-groups takes no other option. Remove the others';
   const text = values['lease-seconds'] ?? '900';
   const leaseSeconds = /^\d+$/.test(text) ? Number(text) : Number.NaN;
   if (!(leaseSeconds >= 120 && leaseSeconds <= 604_800))

@@ -3,6 +3,9 @@ import { leaderLeaseName } from '../contract/identity.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { QueueService } from '../queue/service.ts';
+import { createLazyGroupsIn } from './aci/lazy-groups.ts';
+import type { ReadReference } from './aci/references.ts';
+import { aciTerms } from './aci/terms.ts';
 import { isHeld, takesSlot } from './admission/slots.ts';
 import { type Checkpoint, noCheckpoint } from './checkpoint.ts';
 import { type Config, clientSettings } from './config.ts';
@@ -26,6 +29,8 @@ export interface OperatorParts {
   /** Where replicas agree on the one that works; without it this process is the only one. */
   readonly leases?: LeaseStore;
   readonly queues: QueueService;
+  /** Reads what tasks on Azure Container Instances refer to; without it none can be run there. */
+  readonly readReference?: ReadReference;
   readonly clock: Clock;
   readonly log: Log;
   /** Ends by itself as soon as nothing can be brought on, and hides running tasks' messages for so many seconds. */
@@ -40,7 +45,7 @@ const RELEASE_MS = 10_000;
 
 /** Runs until `stopping` aborts. */
 export async function runOperator(parts: OperatorParts, stopping: AbortSignal): Promise<void> {
-  const { store, queues, clock, log, checkpoint = noCheckpoint, load } = parts;
+  const { store, queues, clock, log, checkpoint = noCheckpoint, load, readReference } = parts;
   const { namespace, installation, httpPort, storage, webhookSecrets, policies } = parts.config;
   const config = new LiveConfig(parts.config);
   const metrics = createMetrics();
@@ -59,6 +64,11 @@ export async function runOperator(parts: OperatorParts, stopping: AbortSignal): 
     isLeading: () => election?.isLeading ?? true,
     beat: (loop) => health.beat(loop),
     end: (loop) => health.end(loop),
+    aci: readReference && {
+      terms: () => aciTerms(config.current.file),
+      groupsIn: createLazyGroupsIn(() => config.current.file.aci?.endpoint, clock),
+      read: readReference,
+    },
   });
 
   await using server = await serveHttp(httpPort, health, metrics, () => {

@@ -7,11 +7,13 @@ export interface Permission {
   readonly verbs: readonly string[];
   /** Only on the object that bears the release namespace's name. */
   readonly ownNamespaceOnly?: true;
+  /** Only on objects that the chart's values name: the template that gives their names as a JSON array. None, if it is empty. */
+  readonly namedBy?: string;
   /** What for, as it stands in the Role. */
   readonly why: string;
 }
 
-/** Nothing here reads a Secret or starts a pod other than by a Job. */
+/** What it needs always. Nothing here reads a Secret or starts a pod other than by a Job. */
 export const PERMISSIONS: readonly Permission[] = [
   {
     group: 'batch',
@@ -49,5 +51,43 @@ export const PERMISSIONS: readonly Permission[] = [
     verbs: ['get'],
     ownNamespaceOnly: true,
     why: 'Whether it is being deleted: a Job that goes with its namespace is not cancelled.',
+  },
+];
+
+/** What it needs besides where tasks run on Azure Container Instances. */
+export const ACI_PERMISSIONS: readonly Permission[] = [
+  {
+    group: 'batch',
+    resource: 'jobs/status',
+    verbs: ['patch'],
+    why: 'Kubernetes does not run those Jobs: Slipway writes how they stand.',
+  },
+  {
+    group: '',
+    resource: 'secrets',
+    verbs: ['get'],
+    namedBy: 'slipway.aciSecrets',
+    why: 'What tasks refer to is given to their container groups; only these, and nothing is listed.',
+  },
+  {
+    group: '',
+    resource: 'configmaps',
+    verbs: ['get'],
+    namedBy: 'slipway.aciConfigMaps',
+    why: 'As the Secrets.',
+  },
+  {
+    group: 'apps',
+    resource: 'deployments/scale',
+    verbs: ['patch'],
+    namedBy: 'slipway.aciDeployments',
+    why: 'Before the release goes it stops its operator, so that no group is made any more.',
+  },
+  {
+    group: 'batch',
+    resource: 'cronjobs',
+    verbs: ['patch'],
+    namedBy: 'slipway.aciCronJobs',
+    why: 'The same, where the operator is a CronJob.',
   },
 ];

@@ -10,6 +10,7 @@ import type { Clock } from '../lib/clock.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { QueueService, ReceivedMessage } from '../queue/service.ts';
+import { AciController, type AciControllerParts } from './aci/controller.ts';
 import { capsOf } from './admission/caps.ts';
 import { type Slot, Slots } from './admission/slots.ts';
 import { startHeld } from './admission/start-held.ts';
@@ -49,6 +50,8 @@ export interface PipelineParts {
   /** A loop, or a call, turns; and has ended as it should. */
   readonly beat: (loop: string) => void;
   readonly end: (loop: string) => void;
+  /** What running tasks on Azure Container Instances needs; without it their Jobs are left as they are. */
+  readonly aci?: Pick<AciControllerParts, 'terms' | 'groupsIn' | 'read'> | undefined;
   /** Told of each delivery that failed; the message comes back when its lease ends. */
   readonly onFailedDelivery?: (error: unknown) => void;
 }
@@ -68,6 +71,7 @@ export class Pipeline {
   readonly types: TaskTypes;
   readonly tools: DeliverTools & ReconcileTools;
   readonly receiver: Receiver;
+  readonly aci: AciController | undefined;
   /** Seconds for which running tasks' messages are hidden while no operator runs. */
   partingLeaseSeconds = 600;
   readonly #parts: PipelineParts;
@@ -123,6 +127,8 @@ export class Pipeline {
       turns: new Turns(clock),
       owedWebhooks: new OwedWebhooks((name) => this.wake(name)),
     };
+    const { installation, namespace } = config.current;
+    this.aci = parts.aci && new AciController({ ...parts, ...parts.aci, view: this.view, installation, namespace });
     this.receiver = new Receiver({
       ...parts,
       get settings() {
@@ -177,6 +183,7 @@ export class Pipeline {
       this.#work.run(RECONCILERS, stop, abort.signal, () => beat('reconcile')),
       this.types.keepChecking(stop),
       this.sources.keepLooking(stop),
+      ...(this.aci === undefined ? [] : [this.aci.run(stop, abort.signal)]),
     ];
     try {
       await Promise.all(loops);
@@ -201,7 +208,10 @@ export class Pipeline {
   leadershipChanged(): void {
     this.leases.clear();
     if (this.#parts.isLeading()) {
-      for (const { name } of this.view.jobs()) this.wake(name);
+      for (const { name } of this.view.jobs()) {
+        this.wake(name);
+        this.aci?.wake(name);
+      }
       this.slots.freed.wake();
     } else {
       this.view.dismissAll();

@@ -10,7 +10,8 @@ import type { Clock } from '../lib/clock.ts';
 import { isKind, messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { Wakeup } from '../lib/wakeup.ts';
-import { type Config, policyFor, type Source, type TaskPolicy } from './config.ts';
+import { obstaclesOf } from './aci/obstacles.ts';
+import { type Config, policyFor, policyOfClient, type Source, type TaskPolicy } from './config.ts';
 import { type ManifestContext, manifest } from './jobs/manifest.ts';
 import type { JobRecord } from './jobs/records.ts';
 import type { JobStore } from './jobs/store.ts';
@@ -136,8 +137,16 @@ export class TaskTypes {
   async #ask(policy: TaskPolicy, signal: AbortSignal): Promise<boolean> {
     const { store, log, metrics, config } = this.#options;
     const asked = config.current;
+    const samples = this.#samples(policy);
+    const [sample] = samples;
+    const obstacles = policy.backend === 'aci' ? obstaclesOnAci(samples) : undefined;
+    if (obstacles !== undefined) {
+      this.#refused.add(policy.type);
+      this.#pause(policy.type, obstacles);
+      return true;
+    }
     try {
-      await store.dryRun(this.#sample(policy), signal);
+      await store.dryRun(sample, signal);
     } catch (error) {
       if (isKind(error, 'invalid')) {
         if (config.current === asked) this.refuse(policy.type, messageOf(error));
@@ -153,6 +162,12 @@ export class TaskTypes {
       log.info({ type: policy.type }, 'the task type is resumed: the API server takes its Job now');
     }
     return true;
+  }
+
+  /** The type's Job, and that of each client whose settings change it. */
+  #samples(policy: TaskPolicy): readonly [V1Job, ...V1Job[]] {
+    const clients = Object.values(this.#options.config.current.file.clients);
+    return [this.#sample(policy), ...clients.map((client) => this.#sample(policyOfClient(policy, client)))];
   }
 
   #sample(policy: TaskPolicy): V1Job {
@@ -175,4 +190,12 @@ export class TaskTypes {
       context(),
     );
   }
+}
+
+/** What of the Jobs Azure Container Instances cannot do, in a sentence; undefined when nothing is in the way. */
+function obstaclesOnAci(samples: readonly V1Job[]): string | undefined {
+  const obstacles = samples.flatMap(({ spec }) => obstaclesOf(spec?.template ?? {}));
+  if (obstacles.length === 0) return undefined;
+  const texts = new Set(obstacles.map(({ field, reason }) => `the pod template's ${field}: ${reason}`));
+  return `it cannot run on Azure Container Instances: ${[...texts].join('; ')}`;
 }

@@ -29,6 +29,7 @@ const ARROWS: Readonly<Record<string, Arrows>> = {
       '@kubernetes/client-node',
       '@azure/storage-blob',
       '@azure/arm-containerinstance',
+      '@azure/identity',
     ],
   },
   cli: {
@@ -65,7 +66,8 @@ const KEPT: readonly (readonly [packageName: string, files: readonly string[]])[
   ['@kubernetes/client-node', ['operator/jobs/api.ts', 'operator/main.ts', 'cli/cluster.ts']],
   ['@azure/storage-queue', ['queue/service.ts', 'queue/inspect.ts']],
   ['@azure/storage-blob', ['operator/settle/stored-result.ts', 'job-runner/blob-store.ts']],
-  ['@azure/arm-containerinstance', ['operator/aci/groups.ts']],
+  ['@azure/arm-containerinstance', ['operator/aci/azure.ts']],
+  ['@azure/identity', ['operator/aci/azure.ts']],
   ['commander', ['cli/program.ts', 'cli/poison-commands.ts', 'cli/task-commands.ts', 'cli/explain-command.ts']],
   ['pino', ['lib/log.ts']],
   ['prom-client', ['operator/metrics.ts']],

@@ -12,14 +12,20 @@ export const CHART = fileURLToPath(new URL('../charts/slipway', import.meta.url)
  * Installs the chart without its pod and gives a kubeconfig with the token of its service account: the Role of the chart and nothing more.
  *
  * @param directory where the kubeconfig is put
+ * @param config further settings of the operator: some need further rights
  * @returns the kubeconfig's path
  */
-export async function installRights(cluster: Cluster, namespace: string, directory: string): Promise<string> {
+export async function installRights(
+  cluster: Cluster,
+  namespace: string,
+  directory: string,
+  config: object = {},
+): Promise<string> {
   const values = {
     image: { repository: 'example.test/operator' },
     replicas: 0,
     storage: { existingSecret: 'storage' },
-    config: { queues: [{ name: 'any-tasks' }], runner: { image: 'example.test/runner:1' } },
+    config: { queues: [{ name: 'any-tasks' }], runner: { image: 'example.test/runner:1' }, ...config },
   };
   const file = join(directory, `${namespace}-values.yaml`);
   await writeFile(file, stringify(values));

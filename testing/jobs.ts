@@ -102,6 +102,7 @@ export function testJob(changes: Partial<JobRecord> = {}): JobRecord {
     end: undefined,
     ttlSeconds: undefined,
     settled: false,
+    managed: undefined,
     ...rest,
   };
 }

@@ -9,7 +9,7 @@ import { webhookId } from '#/contract/webhook.ts';
 import { type ErrorKind, isKind, type ServiceError } from '#/lib/errors.ts';
 import { createLog, type Log } from '#/lib/log.ts';
 import type { Slots } from '#/operator/admission/slots.ts';
-import type { Checkpoint, CheckpointName } from '#/operator/checkpoint.ts';
+import type { AciCheckpointName, Checkpoint, CheckpointName } from '#/operator/checkpoint.ts';
 import type { Config, Source } from '#/operator/config.ts';
 import { deliver } from '#/operator/deliver.ts';
 import type { JobRecord, PodRecord } from '#/operator/jobs/records.ts';
@@ -20,7 +20,7 @@ import { LiveConfig } from '#/operator/live-config.ts';
 import type { ContainerEnd, RunPod } from '#/operator/local/kubelet.ts';
 import { createLocalStore, type LocalStore } from '#/operator/local/store.ts';
 import { createMetrics, type Metrics } from '#/operator/metrics.ts';
-import { Pipeline } from '#/operator/pipeline.ts';
+import { Pipeline, type PipelineParts } from '#/operator/pipeline.ts';
 import { reconcile } from '#/operator/reconcile.ts';
 import type { OutgoingWebhook } from '#/operator/send-webhook.ts';
 import type { TaskTypes } from '#/operator/task-types.ts';
@@ -107,6 +107,8 @@ export class World {
   readonly received: { readonly id: string; readonly by: 'operator' | 'runner' }[] = [];
   /** Messages whose pods ran side by side: must stay empty. */
   readonly doubles: string[] = [];
+  /** Where tasks run on Azure Container Instances. */
+  aci: PipelineParts['aci'];
   /** Whether what keeps pods from being made, or from getting a node, has passed. */
   hasRoom = false;
   /** Answers webhooks. */
@@ -246,7 +248,7 @@ export class World {
 /** How an operator lives. */
 export interface LifeOptions {
   /** Dies when it has passed this checkpoint so many times: from then on none of its calls leaves the process. */
-  readonly crashAt?: { readonly checkpoint: CheckpointName; readonly time?: number };
+  readonly crashAt?: { readonly checkpoint: CheckpointName | AciCheckpointName; readonly time?: number };
   readonly log?: Log;
   /** Whether it may act from the start. Default: yes. */
   readonly leads?: boolean;
@@ -266,7 +268,7 @@ export class Life {
   /** Deliveries that ended with an error. */
   readonly failures: unknown[] = [];
   /** Checkpoints that were passed. */
-  readonly passed: CheckpointName[] = [];
+  readonly passed: (CheckpointName | AciCheckpointName)[] = [];
   /** Its machine's clock. */
   readonly clock: SkewedClock;
   #leads: boolean;
@@ -296,6 +298,7 @@ export class Life {
       clock,
       log,
       metrics: this.metrics,
+      aci: world.aci,
       checkpoint,
       isLeading: () => this.#leads,
       beat: () => undefined,
@@ -351,7 +354,7 @@ export class Life {
   }
 
   /** Dies when it passes this checkpoint next. */
-  dieAt(checkpoint: CheckpointName): void {
+  dieAt(checkpoint: CheckpointName | AciCheckpointName): void {
     this.#crashAt = { checkpoint, time: this.passed.filter((one) => one === checkpoint).length + 1 };
   }
 
@@ -498,6 +501,8 @@ export class Life {
           const work = async (signal?: AbortSignal) => changed(await store.patch(name, patch, signal), patch);
           return call('patch', patchStep(patch), name, work, signal, `: ${what.join(', ')}`);
         },
+        patchStatus: (name, status, resourceVersion, signal) =>
+          store.patchStatus(name, status, resourceVersion, signal),
         deletePod: (pod, signal) =>
           call('deletePod', 'deletePod', pod.name, (signal) => store.deletePod(pod, signal), signal, '').catch(
             answered(undefined, 'not-found', 'conflict'),

@@ -7,6 +7,7 @@ import { mapValues } from '../../lib/map-values.ts';
 import type { ContainerGroup } from './container-group.ts';
 import type { Missing, Sources } from './environment.ts';
 import { fieldOf } from './fields.ts';
+import { referencesOf } from './references.ts';
 import { type Place, translate } from './translate.ts';
 
 /** A parameter of the template. */
@@ -97,47 +98,6 @@ export function armTemplate(job: V1Job, place: Place, tags: Readonly<Record<stri
       key === undefined ? [`${field}: which keys the ${kind} ${name} has is not known here; add them yourself`] : [],
     ),
   };
-}
-
-interface Reference {
-  readonly kind: 'Secret' | 'ConfigMap';
-  readonly name: string;
-  /** Undefined: all there are. */
-  readonly key: string | undefined;
-  readonly field: string;
-}
-
-function referencesOf({ spec }: V1PodTemplateSpec): readonly Reference[] {
-  const containers = [
-    ...(spec?.containers ?? []).map((container, at) => [container, `spec.containers[${at}]`] as const),
-    ...(spec?.initContainers ?? []).map((container, at) => [container, `spec.initContainers[${at}]`] as const),
-  ];
-  return [
-    ...containers.flatMap(([{ env = [], envFrom = [] }, path]) => [
-      ...env.flatMap(({ valueFrom }, at): Reference[] => {
-        const ref = valueFrom?.secretKeyRef ?? valueFrom?.configMapKeyRef;
-        if (ref === undefined) return [];
-        const kind = valueFrom?.secretKeyRef === undefined ? 'ConfigMap' : 'Secret';
-        return [{ kind, name: ref.name ?? '', key: ref.key, field: `${path}.env[${at}]` }];
-      }),
-      ...envFrom.map(({ secretRef, configMapRef }, at): Reference => {
-        const kind = secretRef === undefined ? 'ConfigMap' : 'Secret';
-        return { kind, name: (secretRef ?? configMapRef)?.name ?? '', key: undefined, field: `${path}.envFrom[${at}]` };
-      }),
-    ]),
-    ...(spec?.volumes ?? []).flatMap(({ secret, configMap }, at): Reference[] => {
-      const field = `spec.volumes[${at}]`;
-      if (secret === undefined && configMap === undefined) return [];
-      const [kind, name] =
-        secret === undefined
-          ? (['ConfigMap', configMap?.name ?? ''] as const)
-          : (['Secret', secret.secretName ?? ''] as const);
-      const items = secret?.items ?? configMap?.items;
-      return items === undefined
-        ? [{ kind, name, key: undefined, field }]
-        : items.map(({ key }) => ({ kind, name, key, field }));
-    }),
-  ];
 }
 
 /** Credentials for the registry that the task's image is in. */

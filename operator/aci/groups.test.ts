@@ -2,7 +2,8 @@ import { ContainerInstanceManagementClient } from '@azure/arm-containerinstance'
 import { describe, expect, test } from 'vitest';
 import { systemClock } from '../../lib/clock.ts';
 import { type Behaviour, ORDINARY } from '../../testing/arm/life.ts';
-import { type ArmOptions, startArm } from '../../testing/arm/server.ts';
+import { startArm } from '../../testing/arm/server.ts';
+import type { ArmOptions } from '../../testing/arm/service.ts';
 import { VirtualClock } from '../../testing/virtual-clock.ts';
 import type { ContainerGroup } from './container-group.ts';
 import { createContainerGroups } from './groups.ts';

@@ -184,6 +184,16 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
           signal,
         })) as RawJob,
       ),
+    patchStatus: async (name, status, resourceVersion, signal) =>
+      jobRecord(
+        (await api.request({
+          method: 'PATCH',
+          path: `${jobs}/${name}/status`,
+          body: { metadata: { resourceVersion }, status },
+          contentType: 'application/merge-patch+json',
+          signal,
+        })) as RawJob,
+      ),
     deletePod: (pod, signal) =>
       unlessGone(
         api.request({

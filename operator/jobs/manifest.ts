@@ -8,6 +8,7 @@ import type {
   V1SecurityContext,
 } from '@kubernetes/client-node';
 import {
+  ACI_MANAGER,
   ANNOTATION,
   jobName,
   LABEL,
@@ -19,7 +20,7 @@ import {
   TASK_CONTAINER,
 } from '../../contract/identity.ts';
 import type { FoundEncoding } from '../../contract/message.ts';
-import { PERMANENT_EXITS, RUNNER_ENV } from '../../contract/runner-abi.ts';
+import { PERMANENT_EXITS, REPORT_TO_STDOUT, RUNNER_ENV, TERMINATION_LOG_ENV } from '../../contract/runner-abi.ts';
 import { webhookIdBase } from '../../contract/webhook.ts';
 import { iso } from '../../lib/clock.ts';
 import type { ReceivedMessage } from '../../queue/service.ts';
@@ -62,7 +63,7 @@ export function manifest(task: TaskInHand, policy: TaskPolicy, context: Manifest
     [LABEL.taskType]: labelValue(task.taskType),
     [LABEL.taskId]: labelValue(task.taskId),
     [LABEL.queue]: labelValue(task.queue),
-    [LABEL.backend]: 'kubernetes',
+    [LABEL.backend]: policy.backend,
     [LABEL.installation]: context.installation,
   };
   return {
@@ -91,6 +92,7 @@ export function manifest(task: TaskInHand, policy: TaskPolicy, context: Manifest
       },
     },
     spec: {
+      ...(policy.backend === 'aci' ? { managedBy: ACI_MANAGER } : {}),
       completions: 1,
       parallelism: 1,
       ...(task.held === true ? { suspend: true } : {}),
@@ -240,6 +242,7 @@ function slipwayEnv(task: TaskInHand, policy: TaskPolicy, webhookBase: string): 
     { name: RUNNER_ENV.webhookId, value: webhookBase },
   ];
   if (policy.runner === 'foreign') return env;
+  if (policy.backend === 'aci') env.push({ name: TERMINATION_LOG_ENV, value: REPORT_TO_STDOUT });
   env.push({ name: RUNNER_ENV.webhookFormat, value: format });
   if (allow.length > 0) env.push({ name: RUNNER_ENV.webhookAllow, value: allow.join(',') });
   if (signingSecret !== undefined)

@@ -2,8 +2,10 @@
  * What the operator keeps of a Job and its pods: the fields it uses and no other, so that ten thousand of them fit into memory. In
  * particular TASK_DATA stays behind; it is read from the API server when a message has to be poisoned.
  */
+import type { V1PodTemplateSpec } from '@kubernetes/client-node';
 import { LABEL, POD_ANNOTATION, STATE, TASK_CONTAINER } from '../../contract/identity.ts';
 import { fromIso } from '../../lib/clock.ts';
+import type { FailureRule } from './failure-policy.ts';
 
 /** How a Job ended. Read from its conditions: `status.failed` counts pods and knows nothing of the back-off limit. */
 export interface JobEnd {
@@ -35,6 +37,35 @@ export interface JobRecord {
   readonly end: JobEnd | undefined;
   readonly ttlSeconds: number | undefined;
   readonly settled: boolean;
+  /** Of a Job that somebody else than Kubernetes runs, what that needs. */
+  readonly managed: ManagedJob | undefined;
+}
+
+/** A Job with `spec.managedBy`. */
+export interface ManagedJob {
+  readonly by: string;
+  readonly rules: readonly FailureRule[];
+  readonly status: JobStatus;
+}
+
+/** `status` of a Job, as far as its manager writes it. Times are ISO 8601 in whole seconds. */
+export interface JobStatus {
+  readonly startTime?: string | null;
+  readonly completionTime?: string;
+  readonly active?: number;
+  readonly ready?: number;
+  readonly succeeded?: number;
+  readonly failed?: number;
+  readonly conditions?: readonly JobCondition[];
+}
+
+/** A condition of a Job. */
+export interface JobCondition {
+  readonly type: string;
+  readonly status: string;
+  readonly reason?: string;
+  readonly message?: string;
+  readonly lastTransitionTime?: string;
 }
 
 /** The state of a pod's container `task`. */
@@ -76,6 +107,8 @@ export interface PodRecord {
   /** The pod was taken away (drain, preemption, eviction by API): such an end uses up no attempt. */
   readonly disrupted: boolean;
   readonly task: TaskContainer | undefined;
+  /** Where it is no pod but a container group: the command that shows it. */
+  readonly shownBy?: string;
 }
 
 /** Whether none of its containers runs, or ever will. Such a pod may stay for long. */
@@ -93,6 +126,8 @@ export interface FullJob {
   readonly record: JobRecord;
   /** The decoded message text. */
   readonly taskData: string;
+  /** The template of its pods, as it was asked for. */
+  readonly template: V1PodTemplateSpec;
 }
 
 /** The label `job-name` that Kubernetes sets on a Job's pods. */
@@ -109,9 +144,11 @@ export interface RawJob {
     backoffLimit?: number;
     activeDeadlineSeconds?: number;
     ttlSecondsAfterFinished?: number;
+    managedBy?: string;
+    podFailurePolicy?: { rules?: FailureRule[] };
     template?: { metadata?: RawMeta };
   };
-  status?: { startTime?: string; conditions?: RawCondition[] };
+  status?: JobStatus;
 }
 /** The parts of a pod's JSON that are read. */
 export interface RawPod {
@@ -171,6 +208,10 @@ export function jobRecord(raw: RawJob): JobRecord {
     ),
     createdAt: fromIso(metadata.creationTimestamp) ?? 0,
     startedAt: fromIso(status.startTime),
+    managed:
+      spec.managedBy === undefined || spec.managedBy === 'kubernetes.io/job-controller'
+        ? undefined
+        : { by: spec.managedBy, rules: spec.podFailurePolicy?.rules ?? [], status },
     deleting: metadata.deletionTimestamp !== undefined,
     suspended: spec.suspend === true,
     parallelism: spec.parallelism ?? 1,
@@ -213,11 +254,12 @@ export function fullJob(raw: RawJob): FullJob {
   return {
     record: jobRecord(raw),
     taskData: raw.spec?.template?.metadata?.annotations?.[POD_ANNOTATION.taskData] ?? '',
+    template: (raw.spec?.template ?? {}) as unknown as V1PodTemplateSpec,
   };
 }
 
 // Only Complete and Failed: they come when every pod has ended. SuccessCriteriaMet and FailureTarget come earlier.
-function jobEnd(conditions: readonly RawCondition[], deletedAt: number | undefined): JobEnd | undefined {
+function jobEnd(conditions: readonly JobCondition[], deletedAt: number | undefined): JobEnd | undefined {
   const condition = conditions.find(
     (one) => (one.type === 'Complete' || one.type === 'Failed') && one.status === 'True',
   );

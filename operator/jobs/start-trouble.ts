@@ -46,7 +46,8 @@ export function judgeStart(
   if (pod.phase === 'Succeeded' || pod.phase === 'Failed') return { lookAt: undefined };
   if (pod.deletedBy !== undefined) return judgeDeletion(pod, pod.deletedBy, now);
   if (pod.unschedulable !== undefined) {
-    const diagnosis = diagnose('Unschedulable', pod.unschedulable || 'no node fits');
+    const category = QUOTA.test(pod.unschedulable) ? 'QuotaExceeded' : 'Unschedulable';
+    const diagnosis = diagnose(category, pod.unschedulable || 'no node fits');
     return {
       trouble: { diagnosis, remedy: 'fail', dueAt: pod.createdAt + unschedulableTimeoutSeconds * 1000 },
     };
@@ -58,7 +59,9 @@ export function judgeStart(
   // What has begun has deadlines of its own.
   if (pod.begun || now < dueAt) return { lookAt: pod.begun ? undefined : dueAt };
   const waiting = pod.task?.kind === 'waiting' ? pod.task.reason : 'the kubelet says nothing of it';
-  const text = `the pod has had a node for ${startTimeoutSeconds} s (startTimeoutSeconds) and no container of it runs (${waiting}); kubectl get events --field-selector involvedObject.name=${pod.name} shows why`;
+  const what = pod.shownBy === undefined ? 'pod has had a node' : 'container group has been there';
+  const how = pod.shownBy ?? `kubectl get events --field-selector involvedObject.name=${pod.name}`;
+  const text = `the ${what} for ${startTimeoutSeconds} s (startTimeoutSeconds) and no container of it runs (${waiting}); ${how} shows why`;
   return { trouble: { diagnosis: diagnose('ContainerConfig', text), remedy: 'use-attempt', dueAt } };
 }
 
@@ -106,10 +109,19 @@ export function waitingTrouble({ waiting }: Pick<PodRecord, 'waiting'>): Omit<St
             remedy: 'fail',
           }
         : { diagnosis: diagnose('ContainerConfig', message), remedy: 'use-attempt' };
+    // Of a container group on Azure Container Instances.
+    case 'GroupRefused':
+      return { diagnosis: diagnose('InvalidSpec', message), remedy: 'fail' };
+    case 'ProvisioningFailed':
+    case 'InitFailed':
+      return { diagnosis: diagnose('ContainerConfig', message), remedy: 'use-attempt' };
     default:
       return undefined;
   }
 }
+
+/** A quota in the words of Azure; Kubernetes makes no pod beyond one. */
+const QUOTA = /quota/i;
 
 /** Answers of registries that say: there is no such image, or not for you. */
 const IMAGE_FAULT =

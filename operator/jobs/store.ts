@@ -1,6 +1,6 @@
 /** What the operator needs of whatever keeps and runs Jobs: the API server, or the in-process store of the demo and the model tests. */
 import type { V1Job } from '@kubernetes/client-node';
-import type { FullJob, JobRecord, PodRecord } from './records.ts';
+import type { FullJob, JobRecord, JobStatus, PodRecord } from './records.ts';
 
 /** A change of a Job. `null` removes an annotation. */
 export interface JobPatch {
@@ -62,6 +62,8 @@ export interface JobStore {
   /** A Job read directly, not from a cache; undefined when it is not there. */
   get(name: string, signal?: AbortSignal): Promise<FullJob | undefined>;
   patch(name: string, patch: JobPatch, signal?: AbortSignal): Promise<JobRecord>;
+  /** Writes the status of exactly this version of a Job that Kubernetes does not run; what is not named stays, conditions are replaced. */
+  patchStatus(name: string, status: JobStatus, resourceVersion: string, signal?: AbortSignal): Promise<JobRecord>;
   /** Deletes a pod: for its Job that is a failed attempt. Resolves also when the pod is gone already, or another has its name. */
   deletePod(pod: PodRef, signal?: AbortSignal): Promise<void>;
   /** Evicts a pod: its Job makes another one, and no attempt is used up. `throttled` while a disruption budget forbids it. */

@@ -7,6 +7,7 @@
 import { ANNOTATION } from '../../contract/identity.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { assertNever } from '../../lib/errors.ts';
+import { groupsAsPods, isOnAci } from '../aci/attempts.ts';
 import type { Progress } from '../conclude.ts';
 import { isPodOf, type JobRecord, type PodRecord } from './records.ts';
 import type { Observation } from './store.ts';
@@ -59,9 +60,12 @@ export class JobsView {
     return this.#jobs.values();
   }
 
-  /** The pods of a Job, oldest first, without those that a deleted one of its name has left behind. */
+  /**
+   * The pods of a Job, oldest first, without those that a deleted one of its name has left behind. Of a Job on Azure Container Instances:
+   * its container groups, as they stand on it.
+   */
   podsOf(job: JobRecord): readonly PodRecord[] {
-    return this.pods(job.name).filter((pod) => isPodOf(job, pod));
+    return isOnAci(job) ? groupsAsPods(job) : this.pods(job.name).filter((pod) => isPodOf(job, pod));
   }
 
   /** The pods of all Jobs that have or had this name, oldest first. */
@@ -145,6 +149,8 @@ export class JobsView {
         this.#setJob(job);
     for (const name of this.#endSeen.keys()) if (!this.#jobs.has(name)) this.#endSeen.delete(name);
     for (const pod of pods) this.#setPod(pod);
+    for (const one of this.#tombstones.values())
+      if (isOnAci(one.job)) for (const pod of one.pods.values()) this.#setPod(pod);
     this.#state = { kind: 'known' };
     for (const name of new Set([...touched, ...this.#jobs.keys()])) this.#changed(name);
   }
@@ -157,6 +163,8 @@ export class JobsView {
     this.#jobs.delete(name);
     this.#endSeen.delete(name);
     if (taskData === undefined || job.settled || this.#tombstones.has(name)) return;
+    // A container group is gone when whoever runs it says so.
+    for (const pod of groupsAsPods(job)) this.#setPod(pod);
     const pods = new Map(this.#pods.get(name));
     this.#tombstones.set(name, { job, taskData, seenAt: this.#clock.now(), pods, progress: {} });
   }
@@ -178,6 +186,9 @@ export class JobsView {
   }
 
   #removePod(pod: PodRecord): void {
+    const tombstone = this.#tombstones.get(pod.jobName);
+    // Listed by nobody, it would come back with the next list.
+    if (tombstone !== undefined && isOnAci(tombstone.job)) tombstone.pods.set(pod.name, { ...pod, phase: 'Failed' });
     const ofJob = this.#pods.get(pod.jobName);
     ofJob?.delete(pod.name);
     if (ofJob?.size === 0) this.#pods.delete(pod.jobName);

@@ -1,8 +1,9 @@
 /** A Job from its start to its end: pods one after another, until one succeeds or no further one may be started. */
 import type { Clock } from '../../lib/clock.ts';
 import { Wakeup } from '../../lib/wakeup.ts';
+import { verdictOn } from '../jobs/failure-policy.ts';
 import { LONGEST_TIMER_MS } from './kubelet.ts';
-import { type Condition, type FailureRule, type LocalJob, type LocalPod, timestamp } from './objects.ts';
+import { type Condition, type LocalJob, type LocalPod, timestamp } from './objects.ts';
 import type { Pods } from './pods.ts';
 import type { Table } from './table.ts';
 
@@ -116,8 +117,12 @@ async function control(tools: JobControllerTools, job: LocalJob, wakeup: Wakeup,
     if (last.phase === 'Succeeded')
       return end('Complete', 'CompletionsReached', 'Reached expected number of succeeded pods', { succeeded: 1 });
 
-    const index = spec.podFailurePolicy.rules.findIndex((rule) => fits(rule, last));
-    const action = spec.podFailurePolicy.rules[index]?.action ?? 'Count';
+    const { action, index } = verdictOn(spec.podFailurePolicy.rules, {
+      conditions: last.conditions,
+      containers: last.containerStatuses.flatMap(({ name, state }) =>
+        'terminated' in state ? [{ name, exitCode: state.terminated.exitCode }] : [],
+      ),
+    });
     if (action !== 'Ignore') counted++;
     failed++;
     if (action === 'FailJob') return end('Failed', 'PodFailurePolicy', failedBy(index, pod, last), { failed });
@@ -126,21 +131,6 @@ async function control(tools: JobControllerTools, job: LocalJob, wakeup: Wakeup,
     tell({ active: 0, failed });
     nextPodAt = clock.monotonic() + tools.backoffMs(failed);
   }
-}
-
-/** Whether a rule of the pod failure policy is about this end of a pod. */
-function fits({ onExitCodes, onPodConditions = [] }: FailureRule, pod: LocalPod['status']): boolean {
-  if (onExitCodes === undefined)
-    return onPodConditions.some(({ type, status }) =>
-      pod.conditions.some((one) => one.type === type && one.status === status),
-    );
-  const { containerName, operator, values } = onExitCodes;
-  return pod.containerStatuses.some(({ name, state }) => {
-    // A container that ended with 0 has not failed, whatever the pod did.
-    if (!('terminated' in state) || state.terminated.exitCode === 0) return false;
-    if (containerName !== undefined && containerName !== name) return false;
-    return values.includes(state.terminated.exitCode) === (operator === 'In');
-  });
 }
 
 function failedBy(index: number, { metadata }: LocalPod, { containerStatuses }: LocalPod['status']): string {

@@ -66,6 +66,7 @@ const jobSchema = z.looseObject({
     completions: z.literal(1).default(1),
     parallelism: z.number().int().min(0).max(1).default(1),
     suspend: z.boolean().default(false),
+    managedBy: z.string().exactOptional(),
     backoffLimit: z.number().int().min(0).default(6),
     activeDeadlineSeconds: seconds.exactOptional(),
     ttlSecondsAfterFinished: seconds.exactOptional(),
@@ -82,8 +83,6 @@ export type RequestedJob = z.output<typeof jobSchema>;
 type PodSpec = RequestedJob['spec']['template']['spec'];
 /** A container of a pod's spec. */
 export type Container = PodSpec['containers'][number];
-/** A rule of a Job's pod failure policy. */
-export type FailureRule = z.output<typeof failureRuleSchema>;
 
 /** What the server adds to an object's metadata. */
 export interface ServerMeta {

@@ -5,6 +5,7 @@
 import { EventEmitter, on } from 'node:events';
 import type { Clock } from '../../lib/clock.ts';
 import { ServiceError } from '../../lib/errors.ts';
+import { backoffMs } from '../jobs/failure-policy.ts';
 import { fullJob, jobRecord, podRecord } from '../jobs/records.ts';
 import type { JobPatch, JobStore, Notice, Observation } from '../jobs/store.ts';
 import type { EnvSources } from './env.ts';
@@ -47,8 +48,6 @@ export interface LocalStore extends JobStore, AsyncDisposable {
   terminating: boolean;
 }
 
-const LONGEST_BACKOFF_MS = 600_000;
-
 /** Makes an empty store. */
 export function createLocalStore(options: LocalStoreOptions): LocalStore {
   const { clock, firstBackoffMs = 10_000, images = {}, sources = {}, logs } = options;
@@ -83,13 +82,15 @@ export function createLocalStore(options: LocalStoreOptions): LocalStore {
       refusals.set(job.metadata.uid, `Error creating: pods "${name}" is forbidden: ${message}`);
       return false;
     },
-    backoffMs: (failedPods: number) => Math.min(LONGEST_BACKOFF_MS, firstBackoffMs * 2 ** (failedPods - 1)),
+    backoffMs: (failedPods: number) => backoffMs(failedPods, firstBackoffMs),
   };
   const notices: Notice[] = [];
   const closing = new AbortController();
   const running = new Map<string, JobRun & { readonly stop: AbortController }>();
 
   function start(job: LocalJob): void {
+    // Somebody else runs it, and says so by patchStatus.
+    if (job.spec.managedBy !== undefined) return;
     const { uid } = job.metadata;
     const stop = new AbortController();
     const run = runJob(tools, job, stop.signal);
@@ -147,12 +148,7 @@ export function createLocalStore(options: LocalStoreOptions): LocalStore {
       const job = jobs.get(name);
       if (job === undefined) throw new ServiceError('not-found', 'NotFound', `jobs.batch "${name}" not found`);
       const { resourceVersion } = job.metadata;
-      if (patch.resourceVersion !== undefined && patch.resourceVersion !== resourceVersion)
-        throw new ServiceError(
-          'conflict',
-          'Conflict',
-          `Operation cannot be fulfilled on jobs.batch "${name}": the object has been modified; please apply your changes to the latest version and try again`,
-        );
+      if (patch.resourceVersion !== undefined && patch.resourceVersion !== resourceVersion) throw modified(name);
       const patched = merge(job, patch);
       requestedJob(patched);
       // As on the server, a patch that changes nothing makes no new version.
@@ -160,6 +156,17 @@ export function createLocalStore(options: LocalStoreOptions): LocalStore {
       const stored = jobs.put(patched);
       running.get(job.metadata.uid)?.changed();
       return jobRecord(stored);
+    },
+    patchStatus: async (name, status, resourceVersion, signal) => {
+      refuseAborted('patch the status of a Job', signal);
+      const job = jobs.get(name);
+      if (job === undefined) throw new ServiceError('not-found', 'NotFound', `jobs.batch "${name}" not found`);
+      if (resourceVersion !== job.metadata.resourceVersion) throw modified(name);
+      const { startTime = job.status.startTime, ...rest } = status;
+      const { startTime: _, ...before } = job.status;
+      const merged = { ...before, ...rest, ...(startTime === null || startTime === undefined ? {} : { startTime }) };
+      jobs.setStatus(job, merged as LocalJob['status']);
+      return jobRecord(jobs.get(name) ?? job);
     },
     deletePod: async (pod, signal) => {
       refuseAborted('delete a pod', signal);
@@ -212,6 +219,14 @@ export function createLocalStore(options: LocalStoreOptions): LocalStore {
     },
   };
   return store;
+}
+
+function modified(name: string): ServiceError {
+  return new ServiceError(
+    'conflict',
+    'Conflict',
+    `Operation cannot be fulfilled on jobs.batch "${name}": the object has been modified; please apply your changes to the latest version and try again`,
+  );
 }
 
 /** Milliseconds until a finished Job is to be removed; undefined when it is not to be. */

@@ -19,6 +19,8 @@ export interface Behaviour {
   readonly restarts: boolean;
   /** The answer has no instanceView. */
   readonly isSilent: boolean;
+  /** Events that stand on the group from its first moment on. */
+  readonly events: readonly { readonly name: string; readonly message: string; readonly type: string }[];
 }
 
 /** Runs for a second and succeeds. */
@@ -32,6 +34,7 @@ export const ORDINARY: Behaviour = {
   provisioning: 'succeeds',
   restarts: false,
   isSilent: false,
+  events: [],
 };
 
 /** How a group stands. */
@@ -68,7 +71,12 @@ export function standingOf(
   const waiting = { current: { state: 'Waiting' }, previous: undefined, restartCount: 0, isAlive: false };
   if (stoppedMs !== undefined && stoppedMs < startsMs) return { provisioningState: said, state: 'Stopped', ...waiting };
   if (ageMs < createsMs) return { provisioningState: 'Pending', state: 'Pending', ...waiting };
-  if (ageMs < startsMs) return { provisioningState: 'Creating', state: 'Pending', ...waiting };
+  if (ageMs < startsMs)
+    return {
+      provisioningState: provisioning === 'fails-and-runs' ? 'Failed' : 'Creating',
+      state: 'Pending',
+      ...waiting,
+    };
   if (provisioning === 'fails') return { provisioningState: 'Failed', state: 'Pending', ...waiting };
   const endsMs = Math.min(startsMs + (runsMs ?? Number.POSITIVE_INFINITY), stoppedMs ?? Number.POSITIVE_INFINITY);
   const running = { state: 'Running', startTime: putAt + startsMs, detailStatus: '' };

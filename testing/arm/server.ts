@@ -1,272 +1,32 @@
-/**
- * A stand-in for Azure Resource Manager and Azure Container Instances, over HTTP. Each request and each answer is checked against the
- * official description; what that does not limit is limited by rules.ts. It was never compared with the service itself.
- */
+/** The stand-in of service.ts over HTTP, and the SDK's client for it with and without a network. */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type Clock, iso } from '#/lib/clock.ts';
-import { faultsOf } from '#/testing/arm/description.ts';
-import { type Behaviour, ORDINARY, type Standing, standingOf } from '#/testing/arm/life.ts';
-import { type GroupBody, refusalOf } from '#/testing/arm/rules.ts';
-
-/** An answer in place of the service's own. */
-export interface ArmFault {
-  readonly status: number;
-  readonly code: string;
-  readonly message?: string;
-  readonly retryAfterSeconds?: number;
-  /** The request has its effect all the same. */
-  readonly takesEffect?: boolean;
-}
-
-/** A request that came. */
-export interface ArmRequest {
-  /** put, get, delete, stop, list or logs. */
-  readonly operation: string;
-  /** '' for a list. */
-  readonly group: string;
-  readonly at: number;
-}
-
-/** What a stand-in is started with. */
-export interface ArmOptions {
-  readonly clock: Clock;
-  /** What becomes of a group, told by its name and body when it is put. */
-  readonly behaviour?: (name: string, body: GroupBody) => Behaviour;
-  /** Groups that may be there at once. */
-  readonly mostGroups?: number;
-  /** How long a delete takes. */
-  readonly deletesMs?: number;
-}
+import {
+  ContainerInstanceManagementClient,
+  type ContainerInstanceManagementClientOptionalParams,
+} from '@azure/arm-containerinstance';
+import { type ArmOptions, type ArmService, createArm } from '#/testing/arm/service.ts';
 
 /** A running stand-in. */
-export interface ArmServer extends AsyncDisposable {
+export interface ArmServer extends ArmService, AsyncDisposable {
   /** `http://127.0.0.1:PORT` */
   readonly url: string;
-  readonly requests: readonly ArmRequest[];
-  /** Names of the groups that are there. */
-  readonly groups: readonly string[];
-  /** The body that a group was put with last. */
-  bodyOf(name: string): GroupBody | undefined;
-  /** How often a group of this name was made to run. */
-  starts(name: string): number;
-  /** Groups whose task runs now. */
-  alive(): readonly string[];
-  /** Decides about each request; undefined lets the service answer. */
-  use(script: ((request: ArmRequest) => ArmFault | undefined) | undefined): void;
 }
-
-interface Group {
-  readonly body: GroupBody;
-  readonly behaviour: Behaviour;
-  readonly putAt: number;
-  readonly stoppedAt: number | undefined;
-  readonly goneAt: number | undefined;
-}
-
-const API_VERSION = '2023-05-01';
-const GROUPS =
-  /^\/subscriptions\/([^/]+)\/resourceGroups\/([^/]+)\/providers\/Microsoft\.ContainerInstance\/containerGroups$/;
-const GROUP =
-  /^\/subscriptions\/([^/]+)\/resourceGroups\/([^/]+)\/providers\/Microsoft\.ContainerInstance\/containerGroups\/([^/]+)(?:\/(stop|containers\/([^/]+)\/logs))?$/;
 
 /** Starts it on a free port of loopback. */
-export async function startArm({
-  clock,
-  behaviour = () => ORDINARY,
-  mostGroups = 100,
-  deletesMs = 0,
-}: ArmOptions): Promise<ArmServer> {
-  const groups = new Map<string, Group>();
-  const starts = new Map<string, number>();
-  const requests: ArmRequest[] = [];
-  let script: ((request: ArmRequest) => ArmFault | undefined) | undefined;
-
-  const there = (name: string): Group | undefined => {
-    const group = groups.get(name);
-    if (group?.goneAt === undefined || group.goneAt > clock.now()) return group;
-    groups.delete(name);
-    return undefined;
-  };
-  const standing = ({ behaviour: own, putAt, stoppedAt }: Group): Standing =>
-    standingOf(own, putAt, clock.now() - putAt, stoppedAt === undefined ? undefined : stoppedAt - putAt);
-  const names = () => [...groups.keys()].filter((name) => there(name) !== undefined);
-
-  function put(name: string, body: unknown): Answer {
-    const refusal = refusalOf(name, body);
-    if (refusal !== undefined) return failed(400, refusal.code, refusal.message);
-    const before = there(name);
-    if (before !== undefined && isTransitioning(before, standing(before)))
-      return failed(409, 'ContainerGroupTransitioning', `the container group '${name}' is still transitioning`);
-    if (before === undefined && names().length >= mostGroups)
-      return failed(
-        409,
-        'ContainerGroupQuotaReached',
-        `Resource type 'Microsoft.ContainerInstance/containerGroups' container group quota 'ContainerGroups' exceeded in region 'here'. Limit: '${mostGroups}', Usage: '${names().length}' Requested: '1'.`,
-      );
-    groups.set(name, {
-      body: body as GroupBody,
-      behaviour: behaviour(name, body as GroupBody),
-      putAt: clock.now(),
-      stoppedAt: undefined,
-      goneAt: undefined,
-    });
-    starts.set(name, (starts.get(name) ?? 0) + 1);
-    return answered(before === undefined ? 201 : 200, resourceOf(name, there(name) as Group));
-  }
-
-  function resourceOf(name: string, group: Group, listed = false): object {
-    const at = standing(group);
-    const { properties, ...rest } = group.body;
-    const view = ({ startTime, finishTime, ...state }: Standing['current']) => ({
-      ...state,
-      ...(startTime === undefined ? {} : { startTime: iso(startTime) }),
-      ...(finishTime === undefined ? {} : { finishTime: iso(finishTime) }),
-    });
-    const hidden = listed || group.behaviour.isSilent;
-    // What is secure is shown to nobody.
-    const shown = <T extends GroupBody['properties']['containers'][number]>(container: T, task: boolean) => ({
-      ...container,
-      properties: {
-        ...container.properties,
-        environmentVariables: (container.properties.environmentVariables ?? []).map(({ name: variable, value }) => ({
-          name: variable,
-          ...(value === undefined ? {} : { value }),
-        })),
-        ...(hidden || !task
-          ? {}
-          : {
-              instanceView: {
-                restartCount: at.restartCount,
-                currentState: view(at.current),
-                ...(at.previous === undefined ? {} : { previousState: view(at.previous) }),
-                events: [],
-              },
-            }),
-      },
-    });
-    return {
-      ...rest,
-      id: `/subscriptions/s/resourceGroups/g/providers/Microsoft.ContainerInstance/containerGroups/${name}`,
-      name,
-      type: 'Microsoft.ContainerInstance/containerGroups',
-      properties: {
-        ...properties,
-        provisioningState: at.provisioningState,
-        containers: properties.containers.map((container) => shown(container, true)),
-        ...(properties.initContainers === undefined
-          ? {}
-          : { initContainers: properties.initContainers.map((container) => shown(container, false)) }),
-        ...(properties.imageRegistryCredentials === undefined
-          ? {}
-          : {
-              imageRegistryCredentials: properties.imageRegistryCredentials.map((credential) =>
-                Object.fromEntries(Object.entries(credential).filter(([key]) => key !== 'password')),
-              ),
-            }),
-        ...(properties.volumes === undefined
-          ? {}
-          : {
-              volumes: properties.volumes.map(({ secret, ...volume }) => (secret ? { ...volume, secret: {} } : volume)),
-            }),
-        ...(hidden ? {} : { instanceView: { events: [], state: at.state } }),
-      },
-    };
-  }
-
-  function answerTo(method: string, path: string, body: unknown): readonly [ArmRequest, () => Answer] {
-    const request = (operation: string, group: string): ArmRequest => ({ operation, group, at: clock.now() });
-    if (GROUPS.test(path) && method === 'GET')
-      return [
-        request('list', ''),
-        () =>
-          answered(
-            200,
-            { value: names().map((name) => resourceOf(name, there(name) as Group, true)) },
-            'ContainerGroupListResult',
-          ),
-      ];
-    const [, , , name = '', action, container] = GROUP.exec(path) ?? [];
-    const group = () => there(name);
-    const missing = () =>
-      failed(
-        404,
-        'ResourceNotFound',
-        `The Resource 'Microsoft.ContainerInstance/containerGroups/${name}' was not found.`,
-      );
-    if (action === 'stop' && method === 'POST')
-      return [
-        request('stop', name),
-        () => {
-          const found = group();
-          if (found === undefined) return missing();
-          groups.set(name, { ...found, stoppedAt: found.stoppedAt ?? clock.now() });
-          return { status: 204 };
-        },
-      ];
-    if (container !== undefined && method === 'GET')
-      return [
-        request('logs', name),
-        () => {
-          const found = group();
-          if (found === undefined) return missing();
-          const { current, previous } = standing(found);
-          if (current.state === 'Waiting')
-            return failed(404, 'ContainerLogNotAvailable', 'the container has not started');
-          const isOver = current.state === 'Terminated' || previous !== undefined;
-          return answered(200, { content: isOver ? found.behaviour.log.slice(-16_384) : '' }, 'Logs');
-        },
-      ];
-    switch (method) {
-      case 'PUT':
-        return [request('put', name), () => put(name, body)];
-      case 'GET':
-        return [
-          request('get', name),
-          () => {
-            const found = group();
-            return found === undefined ? missing() : answered(200, resourceOf(name, found));
-          },
-        ];
-      case 'DELETE':
-        return [
-          request('delete', name),
-          () => {
-            const found = group();
-            if (found === undefined) return { status: 204 };
-            const goneAt = found.goneAt ?? clock.now() + deletesMs;
-            groups.set(name, { ...found, stoppedAt: found.stoppedAt ?? goneAt, goneAt });
-            return answered(200, resourceOf(name, found));
-          },
-        ];
-    }
-    return [request(`${method} ${path}`, ''), () => failed(405, 'MethodNotAllowed', `${method} ${path}`)];
-  }
+export async function startArm(options: ArmOptions): Promise<ArmServer> {
+  const arm = createArm(options);
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { pathname, searchParams } = new URL(request.url ?? '', 'http://any');
-    const text = await wholeText(request);
-    const [asked, act] = answerTo(
+    const { status, body, retryAfterSeconds } = arm.handle(
       request.method ?? '',
-      decodeURIComponent(pathname),
-      text === '' ? undefined : JSON.parse(text),
+      request.url ?? '',
+      await wholeText(request),
     );
-    requests.push(asked);
-    const fault = script?.(asked);
-    const own = fault === undefined || fault.takesEffect === true ? act() : undefined;
-    const version = searchParams.get('api-version');
-    const answer =
-      fault !== undefined
-        ? failed(fault.status, fault.code, fault.message ?? 'injected', fault.retryAfterSeconds)
-        : version === API_VERSION
-          ? (own as Answer)
-          : failed(400, 'InvalidApiVersionParameter', `the api-version '${version}'`);
-    response.writeHead(answer.status, {
-      'content-type': 'application/json; charset=utf-8',
-      ...(answer.retryAfterSeconds === undefined ? {} : { 'retry-after': String(answer.retryAfterSeconds) }),
-    });
-    response.end(answer.body === undefined ? undefined : JSON.stringify(answer.body));
+    if (status === 0) return void request.socket.destroy();
+    response.writeHead(status, headers(retryAfterSeconds));
+    response.end(body === undefined ? undefined : JSON.stringify(body));
   }
 
   const server = createServer((request, response) => {
@@ -275,17 +35,11 @@ export async function startArm({
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    requests,
+    ...arm,
     get groups() {
-      return names();
+      return arm.groups;
     },
-    bodyOf: (name) => there(name)?.body,
-    starts: (name) => starts.get(name) ?? 0,
-    alive: () => names().filter((name) => standing(there(name) as Group).isAlive),
-    use(next) {
-      script = next;
-    },
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
@@ -293,26 +47,57 @@ export async function startArm({
   };
 }
 
-interface Answer {
-  readonly status: number;
-  readonly body?: object;
-  readonly retryAfterSeconds?: number | undefined;
+/** The SDK's own client, whose requests are answered by a stand-in in this process: nothing waits but by the test's clock. */
+export function clientFor(arm: ArmService, subscriptionId = 's'): ContainerInstanceManagementClient {
+  const client = new ContainerInstanceManagementClient({ getToken: async () => null }, subscriptionId, {
+    endpoint: 'http://127.0.0.1',
+    allowInsecureConnection: true,
+    retryOptions: { maxRetries: 0 },
+    httpClient: {
+      sendRequest: async (request) => {
+        const { pathname, search } = new URL(request.url);
+        const { status, body, retryAfterSeconds } = arm.handle(
+          request.method,
+          `${pathname}${search}`,
+          typeof request.body === 'string' ? request.body : '',
+        );
+        if (status === 0) throw Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' });
+        return {
+          request,
+          status,
+          headers: answerHeaders(headers(retryAfterSeconds)),
+          bodyAsText: body === undefined ? null : JSON.stringify(body),
+        };
+      },
+    },
+  });
+  // Over plain HTTP the SDK gives no token.
+  client.pipeline.removePolicy({ name: 'bearerTokenAuthenticationPolicy' });
+  return client;
 }
 
-/** An answer that fits the description, or an error of ours. */
-function answered(status: number, body: object, definition = 'ContainerGroup'): Answer {
-  const [fault] = faultsOf(definition, 'response', body);
-  if (fault !== undefined) throw new Error(`the stand-in's own answer does not fit ${definition}: ${fault}`);
-  return { status, body };
+/** Headers as the SDK's pipeline has them. */
+function answerHeaders(plain: Record<string, string>): HttpHeaders {
+  const all = new Map(Object.entries(plain));
+  return {
+    get: (name) => all.get(name.toLowerCase()),
+    has: (name) => all.has(name.toLowerCase()),
+    set: (name, value) => void all.set(name.toLowerCase(), String(value)),
+    delete: (name) => void all.delete(name.toLowerCase()),
+    toJSON: () => Object.fromEntries(all),
+    [Symbol.iterator]: () => all[Symbol.iterator](),
+  };
 }
 
-function failed(status: number, code: string, message: string, retryAfterSeconds?: number): Answer {
-  return { status, body: { error: { code, message } }, retryAfterSeconds };
-}
+type HttpHeaders = Awaited<
+  ReturnType<NonNullable<ContainerInstanceManagementClientOptionalParams['httpClient']>['sendRequest']>
+>['headers'];
 
-/** While an operation is under way no other is taken. */
-function isTransitioning({ goneAt }: Group, { provisioningState }: Standing): boolean {
-  return goneAt !== undefined || provisioningState === 'Pending' || provisioningState === 'Creating';
+function headers(retryAfterSeconds: number | undefined): Record<string, string> {
+  return {
+    'content-type': 'application/json; charset=utf-8',
+    ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
+  };
 }
 
 async function wholeText(request: IncomingMessage): Promise<string> {

@@ -1,4 +1,4 @@
-{{/* The operator's pod, less its metadata: the same in the Deployment and in the CronJob. `args` are those of the process. */}}
+{{/* The operator's pod, less its metadata: the same in the Deployment and in the CronJob. `args` are those of the process; `isShort`: it serves no probes. */}}
 {{- define "slipway.podSpec" -}}
 {{- $ := .root -}}
 serviceAccountName: {{ include "slipway.serviceAccountName" $ }}
@@ -51,6 +51,19 @@ containers:
             name: {{ .name }}
             key: {{ .key }}
       {{- end }}
+      {{- if include "slipway.usesAci" $ }}
+      - name: SLIPWAY_WORKLOAD
+        value: {{ printf "%s/%s" ($.Values.scaleToZero.schedule | empty | ternary "deployments" "cronjobs") (include "slipway.fullname" $) }}
+      # No credentials of developers' tools are looked for.
+      - name: AZURE_TOKEN_CREDENTIALS
+        value: prod
+    {{- with $.Values.azure.existingSecret }}
+    envFrom:
+      - secretRef:
+          name: {{ . }}
+    {{- end }}
+      {{- end }}
+    {{- if not .isShort }}
     ports:
       - name: http
         containerPort: 8080
@@ -67,6 +80,7 @@ containers:
         port: http
       periodSeconds: 5
       timeoutSeconds: 5
+    {{- end }}
     {{- end }}
     # The reasons of a refused configuration are then shown by kubectl describe pod.
     terminationMessagePolicy: FallbackToLogsOnError
@@ -105,7 +119,11 @@ affinity:
 {{/* Its metadata. A changed configuration is read by the pod that runs; only what identifies the installation needs a new one. */}}
 {{- define "slipway.podMetadata" -}}
 labels:
-  {{- merge (include "slipway.selectorLabels" . | fromYaml) .Values.podLabels | toYaml | nindent 2 }}
+  {{- $identity := dict }}
+  {{- if and (include "slipway.usesAci" .) .Values.azure.clientId }}
+  {{- $identity = dict "azure.workload.identity/use" "true" }}
+  {{- end }}
+  {{- merge (include "slipway.selectorLabels" . | fromYaml) $identity .Values.podLabels | toYaml | nindent 2 }}
 annotations:
   {{- merge (dict "checksum/installation" (.Values.config.installation | default "" | sha256sum)) .Values.podAnnotations | toYaml | nindent 2 }}
 {{- end -}}
