@@ -15,7 +15,7 @@ function invariantsOf(spec: string): Map<string, string> {
 
 /** The names of the tests and groups in a test file that begin with the invariant that they prove. */
 function titlesOf(source: string): string[] {
-  const calls = source.matchAll(/\(\s*(['"`])(I\d+: (?:(?!\1)[^\\]|\\.)*)\1\s*,/g);
+  const calls = source.matchAll(/\(\s*(['"`])(I\d+(?: I\d+)*: (?:(?!\1)[^\\]|\\.)*)\1\s*,/g);
   return [...calls].map((match) => match[2] ?? '');
 }
 

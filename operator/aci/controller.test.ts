@@ -30,7 +30,7 @@ async function endAfter(world: AciWorld, ms: number) {
   return world.endState();
 }
 
-describe('a task on Azure Container Instances', () => {
+describe('I1 I13: a task on Azure Container Instances', () => {
   test('gets one group, and is settled by what that reports', async () => {
     const at = await running();
     at.send('a', { report: { status: 'completed', webhook: 'delivered' } }, WEBHOOK);
@@ -165,7 +165,7 @@ describe('a task on Azure Container Instances', () => {
   });
 });
 
-describe('stopping a task', () => {
+describe('I1 I13: stopping a task', () => {
   test.each([
     ['before its group was asked for', 0],
     ['while its group is made', 10_000],
@@ -212,7 +212,7 @@ describe('stopping a task', () => {
   });
 });
 
-describe('what Azure refuses or leaves open', () => {
+describe('I1 I13: what Azure refuses or leaves open', () => {
   test.each([
     ['a quota', { status: 409, code: 'ContainerGroupQuotaReached' }],
     [
@@ -247,15 +247,16 @@ describe('what Azure refuses or leaves open', () => {
   });
 
   test.each([
-    ['with its effect', true],
-    ['without it', false],
-  ])('a PUT without an answer, %s', async (_, takesEffect) => {
+    ['with its effect', { takesEffect: true }],
+    ['without it', {}],
+    ['with its effect a minute later', { takesEffectAfterMs: 60_000 }],
+  ])('a PUT without an answer, %s', async (_, effect) => {
     const at = await running();
     let lost = false;
     at.arm.use(({ operation }) => {
       if (operation !== 'put' || lost) return undefined;
       lost = true;
-      return { status: 0, code: 'reset', takesEffect };
+      return { status: 0, code: 'reset', ...effect };
     });
     at.send('a');
     expect(await endAfter(at, 10 * MINUTE_MS)).toMatchObject({ queued: [], poisoned: [] });
@@ -309,7 +310,7 @@ describe('what Azure refuses or leaves open', () => {
   });
 });
 
-describe('I1, I13: an operator that dies', () => {
+describe('I1 I13: an operator that dies', () => {
   test.each(ACI_CHECKPOINTS)('after %s: the next one brings it to the same end, with one group', async (checkpoint) => {
     for (const downMs of [0, 20_000, 10 * MINUTE_MS]) {
       const at = AciWorld.resting();
@@ -324,6 +325,23 @@ describe('I1, I13: an operator that dies', () => {
       expect(at.starts()).toEqual([1]);
       expect(at.arm.groups).toEqual([]);
     }
+  });
+
+  test('of two that claim an attempt at one moment, one asks for its group', async () => {
+    const at = AciWorld.resting();
+    worlds.push(at);
+    await at.start();
+    await at.start();
+    // Neither knows of the other's claim: both are on their way.
+    let claims = 0;
+    at.before = async ({ method }) => {
+      if (method === 'patch' && ++claims <= 2)
+        await at.clock.sleep(claims === 1 ? 2000 : 1000, new AbortController().signal);
+    };
+    at.send('a', { runsMs: HOUR_MS });
+    await at.clock.advance(3 * MINUTE_MS);
+    expect(claims).toBeGreaterThanOrEqual(2);
+    expect(at.arm.requests.filter(({ operation }) => operation === 'put')).toHaveLength(1);
   });
 
   test('two that think they lead make one group for each attempt', async () => {
@@ -347,7 +365,10 @@ describe('I13: what is left over', () => {
     at.arm.plant('nobodys', body, { runsMs: HOUR_MS });
     at.arm.plant('anothers', { ...body, tags: { ...body.tags, [TAG.installation]: 'another' } }, { runsMs: HOUR_MS });
     at.arm.plant('untagged', { ...body, tags: {} }, { runsMs: HOUR_MS });
-    await at.clock.advance(15 * MINUTE_MS);
+    await at.clock.advanceUntil(() => at.arm.requests.some(({ operation }) => operation === 'list'), 10 * MINUTE_MS);
+    await at.clock.advance(MINUTE_MS);
+    expect(at.arm.groups).toContain('nobodys');
+    await at.clock.advance(10 * MINUTE_MS);
     expect(at.arm.groups.toSorted()).toEqual([name, 'anothers', 'untagged'].toSorted());
     const looks = at.arm.requests.filter(({ operation }) => operation === 'list').length;
     expect(looks).toBeGreaterThanOrEqual(2);

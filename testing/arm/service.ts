@@ -15,6 +15,8 @@ export interface ArmFault {
   readonly retryAfterSeconds?: number;
   /** The request has its effect all the same. */
   readonly takesEffect?: boolean;
+  /** The same, so many milliseconds later. */
+  readonly takesEffectAfterMs?: number;
 }
 
 /** A request that came. */
@@ -302,6 +304,8 @@ export function createArm({
       requests.push(asked);
       const fault = script?.(asked);
       const own = fault === undefined || fault.takesEffect === true ? act() : undefined;
+      if (fault?.takesEffectAfterMs !== undefined)
+        void clock.sleep(fault.takesEffectAfterMs, new AbortController().signal).then(act);
       const version = searchParams.get('api-version');
       if (fault !== undefined)
         return failed(fault.status, fault.code, fault.message ?? 'injected', fault.retryAfterSeconds);
