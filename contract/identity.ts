@@ -66,6 +66,10 @@ export const ANNOTATION = {
   /** The attempt whose container group is to be removed because it does not start, and whether that uses it up. */
   removeGroup: 'slipway.dev/remove-group',
   outcome: 'slipway.dev/outcome',
+  /** What a second of the task takes, and has cost when the Job was made. */
+  rate: 'slipway.dev/rate',
+  /** What all of its attempts have taken. */
+  usage: 'slipway.dev/usage',
   poisoned: 'slipway.dev/poisoned',
   settled: 'slipway.dev/settled',
 } as const;
@@ -75,6 +79,7 @@ export const POD_ANNOTATION = {
   taskData: 'slipway.dev/task-data',
   taskId: 'slipway.dev/task-id',
   taskType: 'slipway.dev/task-type',
+  rate: 'slipway.dev/rate',
 } as const;
 
 /** `app.kubernetes.io/managed-by`: the watch selects by it, not by release, so that a release installed anew adopts what runs. */

@@ -15,6 +15,8 @@ export const RUNNER_ENV = {
   webhookFormat: 'SLIPWAY_WEBHOOK_FORMAT',
   webhookAllow: 'SLIPWAY_WEBHOOK_ALLOW',
   webhookSecret: 'SLIPWAY_WEBHOOK_SECRET',
+  /** What a second of the task takes: JSON, see usage.ts. */
+  rate: 'SLIPWAY_RATE',
 } as const;
 
 /** Exit codes with a meaning. Any other code is a failed attempt. */

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { MessageRef } from './identity.ts';
+import { usageSchema } from './usage.ts';
 
 export const WEBHOOK_FORMATS = ['slipway', 'result'] as const;
 /** `slipway`: the body below; `result`: the handler's result alone, as the old worker posted it. */
@@ -20,6 +21,8 @@ export const webhookBodySchema = z.object({
   started_at: z.string().nullable(),
   finished_at: z.string(),
   duration_ms: z.number().int().nonnegative(),
+  /** What the task has taken and cost: all attempts, or that of the runner that reports. */
+  usage: usageSchema.optional(),
 });
 
 /** The body of a webhook in format `slipway`. */

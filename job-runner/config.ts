@@ -1,6 +1,7 @@
 /** The only reader of the runner's environment. */
 import { z } from 'zod';
 import { RUNNER_ENV, TERMINATION_LOG, TERMINATION_LOG_ENV } from '../contract/runner-abi.ts';
+import { parseRate, type Rate } from '../contract/usage.ts';
 import { WEBHOOK_FORMATS, type WebhookFormat, webhookIdBase } from '../contract/webhook.ts';
 import { Secret } from '../lib/secret.ts';
 import { storageAccess } from '../queue/access.ts';
@@ -38,6 +39,8 @@ export interface RunnerConfig {
     readonly allow: readonly string[];
     readonly secrets: readonly Secret[];
   };
+  /** What a second of the task takes. */
+  readonly rate: Rate | undefined;
   readonly terminationLog: string;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   readonly settings: RunnerSettings;
@@ -105,6 +108,8 @@ const environmentSchema = z.object({
       const problem = secrets.map(signingSecretProblem).find((found) => found !== undefined);
       if (problem !== undefined) context.addIssue(problem);
     }),
+  // Only told on: a task is not refused for it.
+  [RUNNER_ENV.rate]: z.string().optional().transform(parseRate),
   [TERMINATION_LOG_ENV]: z.string().default(TERMINATION_LOG),
   LOG_LEVEL: oneOf(['debug', 'info', 'warn', 'error'], 'info'),
   AZURE_STORAGE_CONNECTION_STRING: z
@@ -165,6 +170,7 @@ function compile(read: z.output<typeof environmentSchema>): RunnerConfig {
       allow: read.SLIPWAY_WEBHOOK_ALLOW,
       secrets: read.SLIPWAY_WEBHOOK_SECRET,
     },
+    rate: read.SLIPWAY_RATE,
     terminationLog: read.SLIPWAY_TERMINATION_LOG,
     logLevel: read.LOG_LEVEL,
     settings: {

@@ -1,6 +1,7 @@
 /** Tells how a task ended: by the termination message, and by webhook when it is the runner's to send. */
 import { diagnose } from '../contract/diagnosis.ts';
 import { formatReport, PERMANENT_EXITS, parseReport, type RunnerReport } from '../contract/runner-abi.ts';
+import { type Rate, usageOf } from '../contract/usage.ts';
 import {
   formatWebhook,
   MAX_RESULT_BYTES,
@@ -27,6 +28,7 @@ export interface EndedTask {
   /** Milliseconds since the epoch. */
   readonly startedAt: number;
   readonly finishedAt: number;
+  readonly rate?: Rate | undefined;
 }
 
 /** What reporting needs. */
@@ -139,7 +141,7 @@ async function send(
 }
 
 function webhookBody(task: EndedTask, resultUrl: string | undefined): WebhookBody {
-  const { ending, startedAt, finishedAt } = task;
+  const { ending, startedAt, finishedAt, rate } = task;
   return {
     task_id: task.taskId,
     task_type: task.taskType,
@@ -149,6 +151,8 @@ function webhookBody(task: EndedTask, resultUrl: string | undefined): WebhookBod
     started_at: iso(startedAt),
     finished_at: iso(finishedAt),
     duration_ms: Math.max(0, Math.round(finishedAt - startedAt)),
+    // Of this attempt, from the runner's own start: what its container took to start only the operator knows.
+    ...(rate === undefined ? {} : { usage: usageOf(rate, Math.max(0, finishedAt - startedAt) / 1000) }),
   };
 }
 

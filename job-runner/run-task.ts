@@ -66,6 +66,7 @@ export async function runTask(config: RunnerConfig, tools: RunTools): Promise<nu
     ending: execution,
     startedAt,
     finishedAt: startedAt + durationMs,
+    rate: config.rate,
   };
   await report(ended, {
     webhook: { ...config.webhook, idBase: webhookBase(config, taskId) },

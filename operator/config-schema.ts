@@ -356,6 +356,11 @@ const aciSchema = z
   })
   .describe('Azure Container Instances: where the container groups of task types with the backend aci are made.');
 
+const pricesSchema = z.strictObject({
+  vcpuSecond: z.number().min(0).max(1).describe('Of a vCPU for a second.'),
+  gibSecond: z.number().min(0).max(1).describe('Of a GiB of memory for a second.'),
+});
+
 const fields = z.strictObject({
   installation: z
     .string()
@@ -507,6 +512,19 @@ const fields = z.strictObject({
     })
     .prefault({})
     .describe('What is put into {queue}-poison.'),
+  prices: z
+    .strictObject({
+      aci: pricesSchema
+        .prefault({ vcpuSecond: 0.00001125, gibSecond: 0.00000124 })
+        .describe('Of container groups. Default: Linux, East US, in US dollars (October 2026).'),
+      kubernetes: pricesSchema
+        .optional()
+        .describe('Of what pods ask for. Without it their cost is not told, only vCPU-seconds and GiB-seconds.'),
+    })
+    .prefault({})
+    .describe(
+      'Prices, in one currency, by which the cost of each task is told: on its Job, in its webhook, and as a metric.',
+    ),
   ttl: z
     .strictObject({
       completedSeconds: seconds(0, 2_592_000).default(3600).describe('How long the Job of a completed task stays.'),

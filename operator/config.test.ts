@@ -7,7 +7,7 @@ import { ConfigError, clientSettings, loadConfig, parseConfig, policyFor, policy
 
 const ENV = { AZURE_STORAGE_CONNECTION_STRING: 'UseDevelopmentStorage=true', SLIPWAY_NAMESPACE: 'slipway' };
 const KNOWN =
-  'installation, backend, receiving, queues, discovery, clients, polling, limits, lease, runner, defaults, taskTypes, aci, webhook, poison, ttl, logLevel';
+  'installation, backend, receiving, queues, discovery, clients, polling, limits, lease, runner, defaults, taskTypes, aci, webhook, poison, prices, ttl, logLevel';
 
 /** The least that must be set, in YAML, with some lines replaced or added. */
 function file(changes: Readonly<Record<string, string>> = {}): string {

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { parseDocument } from 'yaml';
 import { clientOf, installationId } from '../contract/identity.ts';
+import type { Prices } from '../contract/usage.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Secret } from '../lib/secret.ts';
 import { type StorageAccess, storageAccess } from '../queue/access.ts';
@@ -41,6 +42,8 @@ export interface TaskPolicy extends Omit<TaskTypeConfig, 'resources' | 'runner' 
   readonly unschedulableTimeoutSeconds: number;
   readonly resources: FileConfig['defaults']['resources'];
   readonly webhookSettings: FileConfig['webhook'];
+  /** Undefined where no price is known. */
+  readonly prices: Prices | undefined;
 }
 
 /** The operator's effective configuration. Frozen; a change is a new value. */
@@ -219,12 +222,14 @@ function assemble(judgedFile: Judged<FileConfig>, environment: Judged<Environmen
 function compilePolicy(type: string, settings: TaskTypeConfig, file: FileConfig): TaskPolicy {
   const { image, runner: configured, resources, ...rest } = settings;
   const runner = configured ?? (image === undefined || image === file.runner.image ? 'slipway' : 'foreign');
+  const backend = settings.backend ?? file.backend;
   const { attempts, timeoutSeconds, graceSeconds, startTimeoutSeconds, unschedulableTimeoutSeconds } = file.defaults;
   return {
     ...rest,
     type,
     runner,
-    backend: settings.backend ?? file.backend,
+    backend,
+    prices: file.prices[backend],
     image: image ?? file.runner.image,
     imagePullPolicy: file.runner.imagePullPolicy,
     imagePullSecrets: file.runner.imagePullSecrets,

@@ -28,6 +28,19 @@ export function createMetrics() {
       'status',
       'category',
     ),
+    vcpuSeconds: counter(
+      'slipway_task_vcpu_seconds_total',
+      'vCPU-seconds of settled tasks, all attempts.',
+      'client',
+      'type',
+    ),
+    gibSeconds: counter(
+      'slipway_task_memory_gib_seconds_total',
+      'GiB-seconds of memory of settled tasks, all attempts.',
+      'client',
+      'type',
+    ),
+    cost: counter('slipway_task_cost_total', 'Cost of settled tasks at the configured prices.', 'client', 'type'),
     poisoned: counter(
       'slipway_messages_poisoned_total',
       'Copies put into poison queues, by reason.',

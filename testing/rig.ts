@@ -495,7 +495,9 @@ export class Life {
           call('get', 'get', name, (signal) => store.get(name, signal), signal).catch(answered(undefined, 'not-found')),
         patch: (name, patch, signal) => {
           const what = [
-            ...Object.keys(patch.annotations ?? {}).map((key) => key.replace('slipway.dev/', '')),
+            ...Object.keys(patch.annotations ?? {})
+              .map((key) => key.replace('slipway.dev/', ''))
+              .filter((key) => key !== 'usage'),
             ...(patch.ttlSeconds === undefined ? [] : [`ttl ${patch.ttlSeconds}`]),
           ];
           const work = async (signal?: AbortSignal) => changed(await store.patch(name, patch, signal), patch);

@@ -126,6 +126,7 @@ describe('a Job as it is rendered', () => {
       [ANNOTATION.security]: 'restricted',
       [ANNOTATION.webhookMode]: 'runner',
       [ANNOTATION.webhookUrl]: 'https://b.example/h',
+      [ANNOTATION.rate]: '{"vcpu":1,"gib":2}',
     });
     expect(record).toMatchObject({
       attempts: 3,
@@ -166,6 +167,7 @@ describe('I9: what a message says', () => {
           [POD_ANNOTATION.taskData]: any.taskData,
           [POD_ANNOTATION.taskId]: any.taskId,
           [POD_ANNOTATION.taskType]: any.taskType,
+          [POD_ANNOTATION.rate]: '{"vcpu":1,"gib":2}',
         });
         // With another message only the name, labels and annotations differ: nothing that Kubernetes would expand or run.
         const plain = manifest(testTask(), echo, context);
@@ -190,7 +192,7 @@ describe('I9: what a message says', () => {
     const job = manifest(testTask(), echo, context);
     const env = job.spec?.template.spec?.containers[0]?.env ?? [];
     const byReference = env.filter(({ valueFrom }) => valueFrom?.fieldRef !== undefined).map(({ name }) => name);
-    expect(byReference).toEqual([RUNNER_ENV.taskData, RUNNER_ENV.taskId, RUNNER_ENV.taskType]);
+    expect(byReference).toEqual([RUNNER_ENV.taskData, RUNNER_ENV.taskId, RUNNER_ENV.taskType, RUNNER_ENV.rate]);
     expect(env.filter(({ value }) => value !== undefined).map(({ name, value }) => [name, value])).toEqual([
       [RUNNER_ENV.clientId, 'acme'],
       [RUNNER_ENV.taskTimeout, '1800'],

@@ -21,9 +21,12 @@ import {
 } from '../../contract/identity.ts';
 import type { FoundEncoding } from '../../contract/message.ts';
 import { PERMANENT_EXITS, REPORT_TO_STDOUT, RUNNER_ENV, TERMINATION_LOG_ENV } from '../../contract/runner-abi.ts';
+import { rateOf } from '../../contract/usage.ts';
 import { webhookIdBase } from '../../contract/webhook.ts';
 import { iso } from '../../lib/clock.ts';
+import { quantity } from '../../lib/quantity.ts';
 import type { ReceivedMessage } from '../../queue/service.ts';
+import { groupSize } from '../aci/size.ts';
 import type { TaskPolicy } from '../config.ts';
 import { patchTemplate } from './template-patch.ts';
 
@@ -66,6 +69,7 @@ export function manifest(task: TaskInHand, policy: TaskPolicy, context: Manifest
     [LABEL.backend]: policy.backend,
     [LABEL.installation]: context.installation,
   };
+  const { template, rate } = withRate(podTemplate(task, policy, labels, webhookIdBase(ref)), policy);
   return {
     apiVersion: 'batch/v1',
     kind: 'Job',
@@ -87,6 +91,7 @@ export function manifest(task: TaskInHand, policy: TaskPolicy, context: Manifest
         [ANNOTATION.unschedulableTimeout]: String(policy.unschedulableTimeoutSeconds),
         [ANNOTATION.security]: policy.security,
         [ANNOTATION.webhookMode]: webhookMode(policy),
+        [ANNOTATION.rate]: rate,
         ...(task.webhookUrl === undefined ? {} : { [ANNOTATION.webhookUrl]: task.webhookUrl }),
         ...(task.held === true ? { [ANNOTATION.suspendedBy]: SUSPENDED_BY } : {}),
       },
@@ -109,7 +114,7 @@ export function manifest(task: TaskInHand, policy: TaskPolicy, context: Manifest
           },
         ],
       },
-      template: podTemplate(task, policy, labels, webhookIdBase(ref)),
+      template,
     },
   };
 }
@@ -184,6 +189,23 @@ function podTemplate(
     : (patchTemplate(template, policy.podTemplate) as V1PodTemplateSpec);
 }
 
+/** What a second of the task takes, by what the template asks for after all. It stands on the pod too, for our runner to read. */
+function withRate(template: V1PodTemplateSpec, { backend, prices }: TaskPolicy) {
+  const resources = template.spec?.containers.find(({ name }) => name === TASK_CONTAINER)?.resources;
+  const rate = JSON.stringify(sizeRate(resources, backend, prices));
+  const annotations = { ...template.metadata?.annotations, [POD_ANNOTATION.rate]: rate };
+  return { rate, template: { ...template, metadata: { ...template.metadata, annotations } } };
+}
+
+function sizeRate(resources: V1Container['resources'], backend: TaskPolicy['backend'], prices: TaskPolicy['prices']) {
+  if (backend === 'aci') {
+    const { cpu, memoryInGB } = groupSize(resources);
+    return rateOf(cpu, memoryInGB, prices);
+  }
+  const asked = (resource: string) => quantity(resources?.requests?.[resource] ?? resources?.limits?.[resource]) ?? 0;
+  return rateOf(asked('cpu'), asked('memory') / 2 ** 30, prices);
+}
+
 function taskContainer(task: TaskInHand, policy: TaskPolicy, webhookBase: string): V1Container {
   const { cpu, memory, ephemeralStorage } = policy.resources;
   const storage = ephemeralStorage === undefined ? {} : { 'ephemeral-storage': ephemeralStorage };
@@ -242,6 +264,7 @@ function slipwayEnv(task: TaskInHand, policy: TaskPolicy, webhookBase: string): 
     { name: RUNNER_ENV.webhookId, value: webhookBase },
   ];
   if (policy.runner === 'foreign') return env;
+  env.push(fromAnnotation(RUNNER_ENV.rate, POD_ANNOTATION.rate));
   if (policy.backend === 'aci') env.push({ name: TERMINATION_LOG_ENV, value: REPORT_TO_STDOUT });
   env.push({ name: RUNNER_ENV.webhookFormat, value: format });
   if (allow.length > 0) env.push({ name: RUNNER_ENV.webhookAllow, value: allow.join(',') });

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { type Diagnosis, diagnose, HINTS } from '../../contract/diagnosis.ts';
 import { ANNOTATION } from '../../contract/identity.ts';
 import { EXIT, parseReport, type RunnerReport } from '../../contract/runner-abi.ts';
+import { parseRate, type Usage, usageOf, usageSchema } from '../../contract/usage.ts';
 import { iso } from '../../lib/clock.ts';
 import { tryParseJson } from '../../lib/json.ts';
 import { cancellation, isBeingEnded, noteOn, usedAttempts } from './notes.ts';
@@ -28,6 +29,8 @@ const outcomeSchema = z.object({
   webhookDue: z.boolean(),
   result: z.unknown().optional(),
   resultUrl: z.string().optional(),
+  /** What all attempts that were seen have taken; of a Job of an earlier version nobody knows. */
+  usage: usageSchema.optional(),
   /** The message was out of our hands while the Job lived: somebody else may have done the task too. */
   leaseLost: z.boolean().default(false),
 });
@@ -85,6 +88,7 @@ function outcomeAs(
   report?: RunnerReport,
 ): Outcome {
   const used = usedAttempts(job);
+  const usage = usageOfPods(job, pods);
   const ended = pods.flatMap((pod) => (pod.task?.kind === 'terminated' ? [pod.task] : []));
   const starts = ended.flatMap((task) => (task.startedAt === undefined || task.startedAt <= 0 ? [] : [task.startedAt]));
   return {
@@ -99,8 +103,21 @@ function outcomeAs(
     webhookDue: webhookDue(job, status, report),
     ...(status === 'completed' && report?.result !== undefined ? { result: report.result } : {}),
     ...(status === 'completed' && report?.resultUrl !== undefined ? { resultUrl: report.resultUrl } : {}),
+    ...(usage === undefined ? {} : { usage }),
     leaseLost: job.annotations[ANNOTATION.leaseLost] !== undefined,
   };
+}
+
+/** From the moment at which a pod has its node, or a container group is there, to the end of its task. */
+function usageOfPods(job: JobRecord, pods: readonly PodRecord[]): Usage | undefined {
+  const rate = parseRate(job.annotations[ANNOTATION.rate]);
+  if (rate === undefined) return undefined;
+  const ms = pods.map(({ task, stageSince }) =>
+    task?.kind === 'terminated' && task.finishedAt !== undefined && task.finishedAt > 0
+      ? Math.max(0, task.finishedAt - (stageSince ?? task.startedAt ?? task.finishedAt))
+      : 0,
+  );
+  return usageOf(rate, ms.reduce((sum, one) => sum + one, 0) / 1000);
 }
 
 function attempt(pod: PodRecord): Outcome['attempts'][number] {

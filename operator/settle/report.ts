@@ -147,5 +147,6 @@ function webhookBody(
       0,
       (fromIso(finishedAt) ?? 0) - (fromIso(startedAt ?? undefined) ?? fromIso(finishedAt) ?? 0),
     ),
+    ...(outcome.usage === undefined ? {} : { usage: outcome.usage }),
   };
 }

@@ -172,6 +172,7 @@ async function close(
       labels: { [LABEL.state]: STATE.settled },
       annotations: {
         [ANNOTATION.settled]: iso(now),
+        ...(outcome.usage === undefined ? {} : { [ANNOTATION.usage]: JSON.stringify(outcome.usage) }),
         // Trouble of a start that led to nothing is no news any more.
         ...(outcome.status === 'completed' && ANNOTATION.diagnosis in job.annotations
           ? { [ANNOTATION.diagnosis]: null }
@@ -200,6 +201,13 @@ export function count({ metrics }: Pick<SettleTools, 'metrics'>, job: JobRecord,
     status: outcome.status,
   };
   metrics.settled.inc({ ...labels, category });
+  const { usage } = outcome;
+  if (usage !== undefined) {
+    const of = { client: labels.client, type: labels.type };
+    metrics.vcpuSeconds.inc(of, usage.vcpu_seconds);
+    metrics.gibSeconds.inc(of, usage.gib_seconds);
+    if (usage.cost !== undefined) metrics.cost.inc(of, usage.cost);
+  }
   if (outcome.startedAt !== null)
     metrics.taskDuration.observe(
       labels,
