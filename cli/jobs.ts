@@ -2,8 +2,9 @@
 import { ANNOTATION, LABEL, labelValue, MANAGED_BY } from '../contract/identity.ts';
 import type { Clock } from '../lib/clock.ts';
 import { createLog } from '../lib/log.ts';
+import { ownPods } from '../operator/aci/attempts.ts';
 import { createKubernetesStore } from '../operator/jobs/kubernetes.ts';
-import { isPodOf, type JobRecord, type PodRecord } from '../operator/jobs/records.ts';
+import type { JobRecord, PodRecord } from '../operator/jobs/records.ts';
 import type { JobStore, Observation } from '../operator/jobs/store.ts';
 import type { Cluster } from './cluster.ts';
 
@@ -70,7 +71,7 @@ export class Tasks {
     const pods = Map.groupBy([...this.#pods.values()].toSorted(byAge), ({ jobName }) => jobName);
     return [...this.#jobs.values()]
       .toSorted(byAge)
-      .map((job) => ({ job, pods: pods.get(job.name)?.filter((pod) => isPodOf(job, pod)) ?? [] }));
+      .map((job) => ({ job, pods: ownPods(job, pods.get(job.name) ?? []) }));
   }
 }
 

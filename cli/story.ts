@@ -4,6 +4,7 @@ import type { Diagnosis } from '../contract/diagnosis.ts';
 import { ANNOTATION, LABEL, poisonQueueOf } from '../contract/identity.ts';
 import { parseReport } from '../contract/runner-abi.ts';
 import { fromIso, iso } from '../lib/clock.ts';
+import { isOnAci } from '../operator/aci/attempts.ts';
 import { cancellation, isBeingEnded, noteOn, usedAttempts } from '../operator/jobs/notes.ts';
 import type { JobRecord, PodRecord } from '../operator/jobs/records.ts';
 import { webhookState } from '../operator/settle/webhook-state.ts';
@@ -115,6 +116,7 @@ function waitsFor(task: Task, now: number): string | null {
   if (state === 'retrying')
     return `its next attempt: Kubernetes waits 10 s after the first failure, 20 s after the second, and so on up to 10 minutes`;
   if (state === 'settling') return 'Kubernetes to write down that its Job has ended';
+  if (isOnAci(job)) return waitsInAzure(live);
   if (live.some((pod) => pod.unschedulable !== undefined)) return 'a node that has room for its pod';
   if (note?.noPod === true) return 'Kubernetes to be allowed to make its pod';
   const waiting = live.map((pod) => pod.waiting).find((one) => one !== undefined);
@@ -123,6 +125,16 @@ function waitsFor(task: Task, now: number): string | null {
   return live.some((pod) => pod.stageSince !== undefined)
     ? 'its container to start: its image is being pulled, or its volumes are being mounted'
     : 'its pod to get a node';
+}
+
+function waitsInAzure([group]: readonly PodRecord[]): string {
+  if (group === undefined) return 'its turn: Azure makes only so many container groups at a time (aci.limits)';
+  if (group.unschedulable !== undefined)
+    return 'Azure to have room for its container group, which is asked for again and again';
+  if (group.waiting !== undefined) return `its container group to start, which is tried again: ${group.waiting.reason}`;
+  return group.stageSince === undefined
+    ? 'Azure to take its container group'
+    : 'its container group to start: its image is being pulled';
 }
 
 function deadline(job: JobRecord, now: number): string {
@@ -326,14 +338,18 @@ function attemptEvents(task: Task): readonly Moment[] {
 function podEvents(pod: PodRecord, number: number): readonly Moment[] {
   const container = pod.task;
   const startedAt = container !== undefined && container.kind !== 'waiting' ? container.startedAt : undefined;
+  const isGroup = pod.shownBy !== undefined;
+  const place = isGroup ? `container group ${pod.jobName}` : `pod ${pod.name}`;
   const made =
     startedAt === undefined || startedAt <= 0
-      ? { at: pod.createdAt, what: `attempt ${number}: pod ${pod.name} made` }
-      : { at: startedAt, what: `attempt ${number} started: pod ${pod.name}` };
+      ? { at: pod.createdAt, what: `attempt ${number}: ${place} ${isGroup ? 'asked for' : 'made'}` }
+      : { at: startedAt, what: `attempt ${number} started: ${place}` };
   if (container?.kind === 'terminated') {
     const said = parseReport(container.message)?.error?.message;
     const how = `exit code ${container.exitCode}${container.reason === '' ? '' : `, ${container.reason}`}`;
-    const also = pod.disrupted ? '; it was taken away by the cluster, which does not count' : '';
+    const also = pod.disrupted
+      ? `; it was taken away by ${isGroup ? 'Azure' : 'the cluster'}, which does not count`
+      : '';
     return [
       made,
       {

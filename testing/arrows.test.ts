@@ -39,6 +39,7 @@ const ARROWS: Readonly<Record<string, Arrows>> = {
     files: {
       'operator/config.ts': 'a configuration is judged as the operator judges it',
       'operator/config-schema.ts': 'types: the configuration file',
+      'operator/aci/attempts.ts': 'pure: the container groups that stand on a Job',
       'operator/aci/obstacles.ts': 'pure: what of a pod template ACI cannot do',
       'operator/aci/arm-template.ts': 'pure: the container group that a task would be',
       'operator/permissions.ts': 'what the operator must be allowed is data',

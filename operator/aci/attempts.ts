@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { ACI_MANAGER, ANNOTATION } from '../../contract/identity.ts';
 import { iso } from '../../lib/clock.ts';
 import { tryParseJson } from '../../lib/json.ts';
-import type { JobRecord, PodRecord } from '../jobs/records.ts';
+import { isPodOf, type JobRecord, type PodRecord } from '../jobs/records.ts';
 
 /** Milliseconds since the epoch here, ISO 8601 on the Job. */
 const moment = z.codec(z.iso.datetime(), z.number(), { decode: (text) => Date.parse(text), encode: iso });
@@ -118,6 +118,11 @@ export function removalAnnotation(pod: Pick<PodRecord, 'uid'>, counts: boolean):
 export function removalOf(job: JobRecord): { readonly n: number; readonly counts: boolean } | undefined {
   const [, n, how] = /^(\d+) (counts|free)$/.exec(job.annotations[ANNOTATION.removeGroup] ?? '') ?? [];
   return n === undefined ? undefined : { n: Number(n), counts: how === 'counts' };
+}
+
+/** The pods that a Job has, of those that carry its name; or its container groups, as they stand on it. */
+export function ownPods(job: JobRecord, pods: readonly PodRecord[]): readonly PodRecord[] {
+  return isOnAci(job) ? groupsAsPods(job) : pods.filter((pod) => isPodOf(job, pod));
 }
 
 /** The attempts as pods, so that all else judges them by the rules that it has. Empty for a Job that runs on Kubernetes. */

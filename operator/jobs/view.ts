@@ -7,9 +7,9 @@
 import { ANNOTATION } from '../../contract/identity.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { assertNever } from '../../lib/errors.ts';
-import { groupsAsPods, isOnAci } from '../aci/attempts.ts';
+import { groupsAsPods, isOnAci, ownPods } from '../aci/attempts.ts';
 import type { Progress } from '../conclude.ts';
-import { isPodOf, type JobRecord, type PodRecord } from './records.ts';
+import type { JobRecord, PodRecord } from './records.ts';
 import type { Observation } from './store.ts';
 
 /** Whether the picture can be trusted; `since` is monotonic milliseconds. */
@@ -65,7 +65,7 @@ export class JobsView {
    * its container groups, as they stand on it.
    */
   podsOf(job: JobRecord): readonly PodRecord[] {
-    return isOnAci(job) ? groupsAsPods(job) : this.pods(job.name).filter((pod) => isPodOf(job, pod));
+    return ownPods(job, this.pods(job.name));
   }
 
   /** The pods of all Jobs that have or had this name, oldest first. */

@@ -140,7 +140,7 @@ async function setUp(name: string, config: object = {}): Promise<Site> {
             taskTypes: {
               echo: { envFrom: [{ secretRef: { name: 'task-secrets' } }] },
               ...Object.fromEntries(Object.keys(BEHAVIOURS).map((type) => [type, foreign])),
-              hang: { ...foreign, attempts: 1, timeoutSeconds: 2, graceSeconds: 1, startTimeoutSeconds: 5 },
+              hang: { ...foreign, attempts: 1, timeoutSeconds: 1, graceSeconds: 1, startTimeoutSeconds: 10 },
             },
             webhook: { allow: ['127.0.0.1'] },
             ...config,
