@@ -62,6 +62,17 @@ describe('I1 I13: a task on Azure Container Instances', () => {
     expect(data).toEqual({ name: 'TASK_DATA', secureValue: expect.stringContaining('"task_id":"a"') });
   });
 
+  test('of a queue that is new starts within seconds too', async () => {
+    const at = await running('discovery: {}\nqueues: []\ntaskTypes: { echo: {} }');
+    await at.clock.advance(HOUR_MS);
+    at.queues.create('newcomer-tasks');
+    at.queues.send('newcomer-tasks', { task_id: 'a', task_type: 'echo', payload: { runsMs: HOUR_MS } });
+    const sent = at.clock.now();
+    await at.clock.advance(MINUTE_MS);
+    const put = at.arm.requests.find(({ operation }) => operation === 'put');
+    expect((put?.at ?? Number.NaN) - sent).toBeLessThan(30_000);
+  });
+
   test('that fails every attempt is poisoned once, and each attempt had a group of its own', async () => {
     const at = await running();
     at.send('a', { exitCode: 3, log: 'it broke\n' }, WEBHOOK);

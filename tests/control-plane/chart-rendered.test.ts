@@ -13,6 +13,7 @@ import {
   envOf,
   helm,
   notes,
+  ON_AZURE,
   only,
   pathOf,
   podOf,
@@ -40,6 +41,7 @@ describe('helm', () => {
   test.each([
     ['the example', EXAMPLE],
     ['its own values', []],
+    ['the example for Azure', ON_AZURE],
   ])('lint --strict passes with %s', async (_, values) => {
     expect(await helm(['lint', '--strict', CHART, ...values])).toContain('0 chart(s) failed');
   });
@@ -377,5 +379,68 @@ describe('notes', () => {
   test('warn of nothing where nothing is risky', async () => {
     const secret = 'config.webhook.signingSecret';
     expect(await notes(['--set', `${secret}.name=hooks,${secret}.key=current`])).not.toContain('Warning');
+  });
+});
+
+describe('tasks on Azure', () => {
+  test('the example is a configuration that the operator takes', async () => {
+    const config = parseConfig(configOf(await render(ON_AZURE)), {
+      AZURE_STORAGE_CONNECTION_STRING: 'UseDevelopmentStorage=true',
+      SLIPWAY_NAMESPACE: 'slipway',
+    });
+    expect([...config.policies.values()].map(({ type, backend }) => [type, backend])).toEqual([
+      ['document-processing', 'aci'],
+      ['echo', 'aci'],
+      ['migrate', 'kubernetes'],
+      ['render', 'aci'],
+    ]);
+  });
+
+  test('without any, nothing of Azure is rendered', async () => {
+    const text = JSON.stringify(await render([]));
+    expect(text).not.toMatch(/azure\.workload|SLIPWAY_WORKLOAD|jobs\/status|remove-groups/);
+  });
+
+  test('the operator has its identity, and who uninstalls runs the same image under it', async () => {
+    const objects = await render(ON_AZURE);
+    const hook = objects.find(({ metadata }) => metadata.name.endsWith('-remove-groups'));
+    expect(hook).toMatchObject({
+      kind: 'Job',
+      metadata: { annotations: { 'helm.sh/hook': 'pre-delete' } },
+      spec: {
+        template: {
+          metadata: { labels: { 'azure.workload.identity/use': 'true' } },
+          spec: { serviceAccountName: 'slipway', containers: [{ args: ['--remove-groups'] }] },
+        },
+      },
+    });
+    expect(JSON.stringify(podOf(objects).metadata)).toContain('azure.workload.identity/use');
+    expect(envOf(objects, 'SLIPWAY_WORKLOAD')).toMatchObject({ value: 'deployments/slipway' });
+  });
+
+  test('the names of Secrets come from wherever the configuration names them, and none is all of them', async () => {
+    const rules = async (...args: string[]) => {
+      const role = (await render([...ON_AZURE, ...args])).find(({ kind }) => kind === 'Role');
+      return (role as unknown as { rules: { resources: string[]; resourceNames?: string[] }[] }).rules;
+    };
+    const names = (all: Awaited<ReturnType<typeof rules>>, resource: string) =>
+      all.find(({ resources }) => resources.includes(resource))?.resourceNames;
+    const all = await rules(
+      '--set-json',
+      'config.clients={"acme":{"envFrom":[{"secretRef":{"name":"of-acme"}},{"configMapRef":{"name":"settings"}}]}}',
+      '--set-json',
+      'config.taskTypes.echo={"env":[{"name":"A","valueFrom":{"secretKeyRef":{"name":"of-echo","key":"a"}}}]}',
+      '--set',
+      'config.runner.imagePullSecrets={pull},config.webhook.signingSecret.name=sign,config.webhook.signingSecret.key=k,azure.secrets={more}',
+    );
+    expect(names(all, 'secrets')).toEqual(['more', 'of-acme', 'of-echo', 'openai', 'pull', 'sign', 'slipway-storage']);
+    expect(names(all, 'configmaps')).toEqual(['settings']);
+    const few = await rules(
+      '--set',
+      'storage.access=sas-url',
+      '--set-json',
+      'config.taskTypes.document-processing={"envFrom":[]}',
+    );
+    expect(few.filter(({ resources }) => resources.includes('secrets'))).toEqual([]);
   });
 });

@@ -1,9 +1,9 @@
 /** What a real API server says to the chart's objects, and what the operator's account may do there. */
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { PERMISSIONS } from '#/operator/permissions.ts';
+import { ACI_PERMISSIONS, PERMISSIONS } from '#/operator/permissions.ts';
 import { type ControlPlane, startControlPlane } from '#/testing/control-plane.ts';
-import { CHART, EXAMPLE, pathOf, podOf, render } from './chart.ts';
+import { CHART, EXAMPLE, ON_AZURE, pathOf, podOf, render } from './chart.ts';
 
 const TRIED = 'slipway-chart-tried';
 const INSTALLED = 'slipway-chart-installed';
@@ -30,6 +30,8 @@ test.each([
   ['two replicas', ['--set', 'replicas=2']],
   ['queues by pattern', ['--set-json', 'config.queues=[]', '--set-json', 'config.discovery={}']],
   ['no network policy', ['--set', 'networkPolicy.enabled=false']],
+  ['tasks on Azure', ON_AZURE],
+  ['tasks on Azure, by a service principal', [...ON_AZURE, '--set', 'azure.clientId=,azure.existingSecret=principal']],
   [
     'everything set',
     [
@@ -85,6 +87,38 @@ test('installed: the pod is admitted, its account may do what it needs and nothi
   const kinds = 'deployment,configmap,role,rolebinding,networkpolicy,serviceaccount';
   const left = ['get', kinds, '-n', INSTALLED, '-l', 'app.kubernetes.io/instance=slipway', '-o', 'name'];
   expect(await cluster.kubectl(left)).toBe('');
+});
+
+test('with tasks on Azure the account may do what that needs besides, and read the Secrets that the values name', async () => {
+  const onlyRights = ['--set', 'replicas=0', '--show-only', 'templates/role.yaml'];
+  const objects = await render([...ON_AZURE, ...onlyRights], 'slipway', INSTALLED);
+  await cluster.kubectl(['apply', '-f', '-'], {
+    input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }),
+  });
+  const account = { name: 'slipway', namespace: INSTALLED };
+  await cluster.apply({
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'RoleBinding',
+    metadata: account,
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'slipway' },
+    subjects: [{ kind: 'ServiceAccount', ...account }],
+  });
+  const may = async (verb: string, resource: string, name?: string, group = '') => {
+    const resourceAttributes = { namespace: INSTALLED, verb, group, resource, ...(name === undefined ? {} : { name }) };
+    const spec = { user: `system:serviceaccount:${INSTALLED}:slipway`, resourceAttributes };
+    const input = JSON.stringify({ apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', spec });
+    return (await cluster.kubectl(['create', '-f', '-', '-o', 'jsonpath={.status.allowed}'], { input })) === 'true';
+  };
+  const granted = [...PERMISSIONS, ...ACI_PERMISSIONS.filter(({ namedBy }) => namedBy === undefined)];
+  const named = ACI_PERMISSIONS.filter(({ namedBy }) => namedBy !== undefined).map(({ resource }) => resource);
+  expect(await rights(INSTALLED)).toEqual(
+    granted.flatMap(({ group, resource, verbs }) => verbs.map((verb) => `${verb} ${resource}.${group}`)).sort(),
+  );
+  expect(named).toContain('secrets');
+  for (const secret of ['openai', 'slipway-storage']) expect(await may('get', 'secrets', secret), secret).toBe(true);
+  expect(await may('get', 'secrets', 'another')).toBe(false);
+  expect(await may('list', 'secrets')).toBe(false);
+  expect(await may('patch', 'deployments', 'slipway', 'apps')).toBe(false);
 });
 
 const VERBS = ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete', 'deletecollection'];
