@@ -73,6 +73,11 @@ export function createMetrics() {
     ),
     running: gauge('slipway_jobs_running', 'Unfinished, unsuspended Jobs as observed.'),
     held: gauge('slipway_jobs_held', 'Suspended Jobs that wait for their task type to have room, by queue.', 'queue'),
+    groups: gauge('slipway_aci_groups', 'Container groups that are there, or may be, as the Jobs tell.'),
+    awaitingGroups: gauge(
+      'slipway_aci_jobs_waiting',
+      "Jobs on Azure Container Instances that wait for their turn, by Azure's limits.",
+    ),
     receiving: gauge('slipway_queue_receiving', '1 for a queue that is received from, 0 while it is paused.', 'queue'),
     unsettled: gauge('slipway_jobs_unsettled', 'Jobs that are not settled yet, running ones included.'),
     leading: gauge('slipway_leading', '1 for the replica that works, 0 for one that stands by.'),

@@ -165,6 +165,8 @@ function refreshGauges(metrics: ReturnType<typeof createMetrics>, config: LiveCo
   metrics.running.set(jobs.filter(takesSlot).length);
   metrics.unsettled.set(jobs.filter((job) => !job.settled).length);
   metrics.viewKnown.set(pipeline.view.state.kind === 'known' ? 1 : 0);
+  metrics.groups.set(pipeline.aci?.groups ?? 0);
+  metrics.awaitingGroups.set(pipeline.aci?.waiting ?? 0);
   metrics.held.reset();
   for (const [queue, held] of Map.groupBy(jobs.filter(isHeld), (job) => job.annotations['slipway.dev/queue'] ?? ''))
     metrics.held.set({ queue }, held.length);

@@ -15,6 +15,8 @@ const KIND_OF_CODE: Readonly<Record<string, ErrorKind>> = {
   RegistryErrorResponse: 'unavailable',
   ContainerLogNotAvailable: 'unavailable',
   InternalServerError: 'unknown',
+  // Nothing is known of its groups then: not that there are none.
+  SubscriptionNotFound: 'forbidden',
 };
 /** The code under which a region's limit is told; some answers have its text under another code. */
 const QUOTA_REACHED = 'ContainerGroupQuotaReached';

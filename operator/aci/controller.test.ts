@@ -274,6 +274,26 @@ describe('I1 I13: what Azure refuses or leaves open', () => {
     expect(at.starts()).toEqual([1]);
   });
 
+  test.each([
+    ['credentials that are not taken', { status: 401, code: 'InvalidAuthenticationToken' }],
+    ['a subscription that is not there', { status: 404, code: 'SubscriptionNotFound' }],
+  ])('%s: nothing is concluded from it, and the Job says why it waits', async (_, fault) => {
+    const at = await running('taskTypes: { echo: { attempts: 1 } }');
+    at.send('a', { runsMs: 10 * MINUTE_MS });
+    await at.clock.advance(MINUTE_MS);
+    at.arm.use(() => fault);
+    at.send('b');
+    await at.clock.advance(5 * MINUTE_MS);
+    const jobs = await at.jobs();
+    expect(jobs.map(({ end }) => end)).toEqual([undefined, undefined]);
+    // Of the one that has not started it stands on the Job; of both there is an Event.
+    expect(jobs.filter((job) => job.annotations[ANNOTATION.diagnosis]?.includes(fault.code))).toHaveLength(1);
+    expect(at.store.notices.filter(({ message }) => message.includes(fault.code))).toHaveLength(2);
+    at.arm.use(undefined);
+    expect(await endAfter(at, 20 * MINUTE_MS)).toMatchObject({ queued: [], poisoned: [] });
+    expect(at.starts()).toEqual([1, 1]);
+  });
+
   test('a delete that fails in silence is asked for again', async () => {
     const at = await running();
     let silent = 2;

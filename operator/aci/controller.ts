@@ -7,7 +7,7 @@ import { diagnose } from '../../contract/diagnosis.ts';
 import { TAG, TASK_CONTAINER } from '../../contract/identity.ts';
 import { reportIn } from '../../contract/runner-abi.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { isKind, ServiceError } from '../../lib/errors.ts';
+import { isKind, messageOf, ServiceError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Checkpoint } from '../checkpoint.ts';
 import { noteAnnotation } from '../jobs/notes.ts';
@@ -22,6 +22,7 @@ import {
   asPod,
   attemptsAnnotation,
   attemptsOf,
+  groupsAsPods,
   hasGroup,
   isOnAci,
   type Trouble,
@@ -82,6 +83,8 @@ const DELETE_AGAIN_MS = 60_000;
 const LOOK_SOON_MS = 1000;
 /** A Job that waits so long for its turn says so. */
 const WAIT_UNTOLD_MS = 30_000;
+/** So often in a row a Job may fail to be brought on until it says so. */
+const UNTOLD_FAILURES = 5;
 const LINES = 60;
 const LONGEST_S = 1e9;
 
@@ -121,6 +124,7 @@ export class AciController {
         const line = { job: name, failures, err: error };
         if (failures <= 2) log.debug(line, 'will look at the container group again');
         else if (failures % 10 === 3) log.warn(line, 'the container group cannot be brought on; it is tried again');
+        if (failures === UNTOLD_FAILURES) void this.#tellFailure(name, error);
       },
       parts.isLeading,
     );
@@ -392,6 +396,27 @@ export class AciController {
     waiting.told = true;
     log.info({ job: job.name, reason: text }, 'a task waits for its turn');
     return waitMs;
+  }
+
+  /** Says on the Job why it is not brought on, such as credentials that Azure does not take. A courtesy: the log has it too. */
+  async #tellFailure(name: string, error: unknown): Promise<void> {
+    const { store, view, clock, log } = this.#parts;
+    const job = view.job(name);
+    if (job === undefined || job.end !== undefined) return;
+    const diagnosis = diagnose('BackendError', messageOf(error).slice(0, 1000));
+    await store.notify({
+      reason: 'BackendError',
+      message: `The task's container group cannot be looked after: ${diagnosis.message}`,
+      type: 'Warning',
+      about: { kind: 'Job', name, uid: job.uid },
+    });
+    // A note is about a start.
+    if (groupsAsPods(job).at(-1)?.begun === true) return;
+    try {
+      view.learn(await store.patch(name, { annotations: noteAnnotation(diagnosis, clock.now()) }));
+    } catch (failure) {
+      log.debug({ job: name, err: failure }, 'it could not be noted on the Job');
+    }
   }
 
   /** The group, or what is missing for it. */
