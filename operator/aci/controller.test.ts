@@ -157,6 +157,21 @@ describe('I1 I13: a task on Azure Container Instances', () => {
     expect(await endAfter(at, 10 * MINUTE_MS)).toMatchObject({ webhooks: [expect.stringContaining('completed')] });
   });
 
+  test('whose last words cannot be read for a moment, long after its end, is reported by them', async () => {
+    const at = AciWorld.resting();
+    worlds.push(at);
+    const first = await at.start();
+    at.send('a', { runsMs: 60_000, report: { status: 'completed', webhook: 'delivered' } }, WEBHOOK);
+    await at.clock.advance(MINUTE_MS);
+    first.kill();
+    await at.clock.advance(30 * MINUTE_MS);
+    let refusals = 3;
+    at.arm.use(({ operation }) => (operation === 'logs' && refusals-- > 0 ? { status: 503, code: 'Busy' } : undefined));
+    await at.start();
+    expect(await endAfter(at, 10 * MINUTE_MS)).toMatchObject({ queued: [], webhooks: [] });
+    expect(refusals).toBeLessThan(0);
+  });
+
   test('of a foreign image is judged by its exit code, and its last words are kept', async () => {
     const at = await running('taskTypes: { echo: { image: registry.example/other:1, attempts: 1 } }');
     at.send('a', { exitCode: 2, log: 'permission denied\n' }, WEBHOOK);

@@ -85,6 +85,8 @@ const LOOK_SOON_MS = 1000;
 const WAIT_UNTOLD_MS = 30_000;
 /** So often in a row a Job may fail to be brought on until it says so. */
 const UNTOLD_FAILURES = 5;
+/** Last words are asked for so long. */
+const HEAR_WITHIN_MS = 60_000;
 const LINES = 60;
 const LONGEST_S = 1e9;
 
@@ -104,6 +106,8 @@ export class AciController {
   #creates: RateLimit | undefined;
   /** Jobs that wait for their turn to have a group made, since when (monotonic), and whether they have said so. */
   readonly #waiting = new Map<string, { readonly since: number; readonly age: number; told: boolean }>();
+  /** Since when (monotonic) last words have been asked for in vain. */
+  readonly #hearing = new Map<string, number>();
   /** No PUT for this Job before that moment (monotonic). */
   readonly #notBefore = new Map<string, number>();
   /** No group is made at all before that moment: the region, or the subscription, has no room. */
@@ -193,6 +197,7 @@ export class AciController {
   #forget(name: string): void {
     this.#live.delete(name);
     this.#waiting.delete(name);
+    this.#hearing.delete(name);
     this.#notBefore.delete(name);
     this.#removals.delete(name);
   }
@@ -281,20 +286,23 @@ export class AciController {
     end: AttemptEnd,
     signal: AbortSignal,
   ): Promise<JobRecord> {
-    const { log } = this.#parts;
+    const { log, clock } = this.#parts;
+    const since = this.#hearing.get(job.name) ?? clock.monotonic();
+    this.#hearing.set(job.name, since);
     let message = '';
     try {
       const printed = (await this.#groupsOf(attempt.place)?.tail(job.name, TASK_CONTAINER, LINES, signal)) ?? '';
       message = reportIn(printed) ?? (end.exitCode === 0 ? '' : printed.trim().slice(-LONGEST_WORDS));
     } catch (error) {
       // Tried for a while; then the operator reports by itself what is known without them.
-      if (signal.aborted || this.#parts.clock.now() - (end.finishedAt ?? end.at) < WAIT_UNTOLD_MS) throw error;
+      if (signal.aborted || clock.monotonic() - since < HEAR_WITHIN_MS) throw error;
       log.warn(
         { job: job.name, err: error },
         'what the task printed last cannot be read; it is judged by its exit code',
       );
     }
     const written = await this.#note(job, attempts, { ...attempt, end: { ...end, message } }, signal);
+    this.#hearing.delete(job.name);
     await this.#parts.checkpoint('heard', job.name);
     return written;
   }
@@ -316,7 +324,10 @@ export class AciController {
     try {
       claim = await this.#claim(job, attempts, again, now, signal);
     } finally {
-      if (claim === undefined) giveBack();
+      if (claim === undefined) {
+        giveBack();
+        if (!hasGroup(this.#parts.view.job(job.name) ?? job)) this.#live.delete(job.name);
+      }
     }
     if (claim === undefined) return REFUSED_AGAIN_MS;
     this.#waiting.delete(job.name);
