@@ -13,6 +13,7 @@ import { kubectl } from './commands.ts';
 import { type Finding, ok, problem, unknown } from './finding.ts';
 import { askable, examineRights } from './may.ts';
 import { examineNamespace } from './namespace.ts';
+import { neededRights } from './needed.ts';
 import { examineOperator } from './operator.ts';
 import { examineSecrets } from './secrets.ts';
 import { examineStorage } from './storage.ts';
@@ -89,9 +90,11 @@ async function examineCluster(tools: DoctorTools, options: DoctorOptions): Promi
   const { user } = server;
   const operator = await examineOperator(cluster, user, version);
   const { deployment } = operator;
+  const configuration = await examineConfiguration(cluster, user, deployment);
+  const needed = neededRights(configuration.config);
   const rights =
     options.self || deployment !== undefined
-      ? await examineRights(cluster, user, options.self ? undefined : deployment?.serviceAccount)
+      ? await examineRights(cluster, user, options.self ? undefined : deployment?.serviceAccount, needed)
       : [
           unknown(
             'rights',
@@ -99,7 +102,6 @@ async function examineCluster(tools: DoctorTools, options: DoctorOptions): Promi
           ),
         ];
   const secrets = deployment === undefined ? undefined : await examineSecrets(cluster, user, deployment);
-  const configuration = await examineConfiguration(cluster, user, deployment);
   return {
     findings: [
       server.finding,

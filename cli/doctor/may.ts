@@ -1,6 +1,6 @@
 /** What somebody may do: the person who asks, and the operator's service account. */
 import { isKind, type ServiceError } from '../../lib/errors.ts';
-import { PERMISSIONS } from '../../operator/permissions.ts';
+import { PERMISSIONS, type Permission } from '../../operator/permissions.ts';
 import { type Answer, ask, refusalOf } from '../ask.ts';
 import type { Cluster } from '../cluster.ts';
 import { accountUser, grant, type Right } from './commands.ts';
@@ -19,18 +19,24 @@ export function askable(
   return unknown(check, detail, user === undefined ? undefined : grant(namespace, user, right));
 }
 
+/** A permission, which may be about one object by its name. */
+export type NeededRight = Pick<Permission, 'group' | 'resource' | 'verbs' | 'ownNamespaceOnly'> & {
+  readonly name?: string;
+};
+
 /** Each permission that the operator needs. `account`: the service account that is asked about; undefined: whoever asks. */
 export async function examineRights(
   cluster: Cluster,
   user: string | undefined,
   account: string | undefined,
+  needed: readonly NeededRight[] = PERMISSIONS,
 ): Promise<readonly Finding[]> {
   const { namespace } = cluster;
   const subject = account === undefined ? user : accountUser(namespace, account);
   const findings: Finding[] = [];
-  for (const { group, resource, verbs, ownNamespaceOnly } of PERMISSIONS) {
-    const onOne = ownNamespaceOnly === true ? { name: namespace } : {};
-    const check = `rights on ${resource}`;
+  for (const { group, resource, verbs, ownNamespaceOnly, name } of needed) {
+    const onOne = ownNamespaceOnly === true ? { name: namespace } : name === undefined ? {} : { name };
+    const check = `rights on ${resource}${name === undefined ? '' : ` ${name}`}`;
     const answers = await Promise.all(
       verbs.map((verb) => mayDo(cluster, account, { group, resource, verb, ...onOne })),
     );

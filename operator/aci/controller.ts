@@ -191,6 +191,8 @@ export class AciController {
       rates,
       before().flatMap(({ end, gone }) => (gone === true && end !== undefined ? [mono(end.at)] : [])),
     );
+    this.#creates.rates = rates;
+    this.#deletes.rates = rates;
     return { creates: this.#creates, deletes: this.#deletes };
   }
 

@@ -8,15 +8,18 @@ export interface Rate {
 
 /** Whose every window is kept: nowhere are there more than `count` within `perMs`. Times are monotonic milliseconds. */
 export class RateLimit {
-  readonly #rates: readonly Rate[];
-  readonly #longestMs: number;
+  #rates: readonly Rate[];
   #taken: readonly { readonly at: number }[];
 
   /** @param taken those of an earlier life, as far as they are known */
   constructor(rates: readonly Rate[], taken: readonly number[] = []) {
     this.#rates = rates;
-    this.#longestMs = Math.max(...rates.map(({ perMs }) => perMs));
     this.#taken = taken.toSorted((a, b) => a - b).map((at) => ({ at }));
+  }
+
+  /** The configuration has changed; what was taken counts on. */
+  set rates(rates: readonly Rate[]) {
+    this.#rates = rates;
   }
 
   /** How many may be taken now. */
@@ -37,7 +40,8 @@ export class RateLimit {
   /** Takes one; returns what gives it back, should the call not be made after all. */
   take(now: number): () => void {
     const one = { at: now };
-    this.#taken = [...this.#taken.filter(({ at }) => at > now - this.#longestMs), one];
+    const longestMs = Math.max(...this.#rates.map(({ perMs }) => perMs));
+    this.#taken = [...this.#taken.filter(({ at }) => at > now - longestMs), one];
     return () => {
       this.#taken = this.#taken.filter((other) => other !== one);
     };
