@@ -123,6 +123,14 @@ describe('I1 I13: a task on Azure Container Instances', () => {
     expect(at.starts()).toEqual([3]);
   });
 
+  test('that the platform moves runs again in a group of its own, and no attempt is used up', async () => {
+    const at = await running('taskTypes: { echo: { attempts: 1 } }');
+    at.send('a', { ends: [{ repairsMs: 5000, runsMs: 20_000 }, {}] });
+    expect(await endAfter(at, 30 * MINUTE_MS)).toMatchObject({ queued: [], poisoned: [] });
+    expect(at.starts()).toEqual([2]);
+    expect(at.arm.groups).toEqual([]);
+  });
+
   test.each(['fails', 'fails-and-runs'] as const)(
     'whose group is called Failed (%s) is ended first, and then tried again',
     async (provisioning) => {

@@ -165,7 +165,9 @@ function endOf(group: GroupRecord, now: number): AttemptEnd | undefined {
     (task?.state === 'terminated' ? { exitCode: task.exitCode, finishedAt: task.finishedAt } : undefined);
   if (first !== undefined && task !== undefined) {
     const exitCode = first.exitCode ?? (state === 'Succeeded' ? 0 : null);
-    const maintained = MAINTENANCE.includes(exitCode ?? 0);
+    // Started again without a word of how it ended: the platform has moved it.
+    const wasMoved = task.before !== undefined && first.exitCode === undefined;
+    const maintained = MAINTENANCE.includes(exitCode ?? 0) || wasMoved;
     return {
       at: now,
       exitCode,

@@ -17,6 +17,8 @@ export interface Behaviour {
   readonly provisioning: 'succeeds' | 'fails' | 'fails-and-runs';
   /** A container that ended with another code than 0 is started again once, restart policy Never or not. */
   readonly restarts: boolean;
+  /** The platform moves it so long after its start: it is called Repairing for half a minute, and its task is started again. */
+  readonly repairsMs: number | undefined;
   /** The answer has no instanceView. */
   readonly isSilent: boolean;
   /** Events that stand on the group from its first moment on. */
@@ -33,13 +35,14 @@ export const ORDINARY: Behaviour = {
   log: '',
   provisioning: 'succeeds',
   restarts: false,
+  repairsMs: undefined,
   isSilent: false,
   events: [],
 };
 
 /** How a group stands. */
 export interface Standing {
-  readonly provisioningState: 'Pending' | 'Creating' | 'Succeeded' | 'Failed';
+  readonly provisioningState: 'Pending' | 'Creating' | 'Succeeded' | 'Failed' | 'Repairing';
   readonly state: 'Pending' | 'Running' | 'Stopped' | 'Succeeded' | 'Failed';
   readonly current: {
     readonly state: string;
@@ -78,6 +81,8 @@ export function standingOf(
       ...waiting,
     };
   if (provisioning === 'fails') return { provisioningState: 'Failed', state: 'Pending', ...waiting };
+  const movedMs = startsMs + (behaviour.repairsMs ?? Number.POSITIVE_INFINITY);
+  if (stoppedMs === undefined && ageMs >= movedMs) return moved(behaviour, putAt, ageMs, movedMs);
   const endsMs = Math.min(startsMs + (runsMs ?? Number.POSITIVE_INFINITY), stoppedMs ?? Number.POSITIVE_INFINITY);
   const running = { state: 'Running', startTime: putAt + startsMs, detailStatus: '' };
   if (ageMs < endsMs)
@@ -114,4 +119,22 @@ export function standingOf(
     restartCount: 0,
     isAlive: false,
   };
+}
+
+const REPAIR_MS = 30_000;
+
+/** What the platform does to a group whose machine it takes away. How the first container ended nobody tells. */
+function moved(behaviour: Behaviour, putAt: number, ageMs: number, movedMs: number): Standing {
+  if (ageMs < movedMs + REPAIR_MS)
+    return {
+      provisioningState: 'Repairing',
+      state: 'Pending',
+      current: { state: 'Waiting' },
+      previous: undefined,
+      restartCount: 0,
+      isAlive: false,
+    };
+  const again = { ...behaviour, createsMs: 0, startsMs: movedMs + REPAIR_MS, repairsMs: undefined };
+  const standing = standingOf(again, putAt, ageMs, undefined);
+  return { ...standing, previous: { state: 'Terminated', detailStatus: '' }, restartCount: 1 };
 }

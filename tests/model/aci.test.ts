@@ -26,6 +26,7 @@ const PLANS: readonly GroupPlan[] = [
   { exitCode: 2, restarts: true },
   { runsMs: 200_000 },
   { isSilent: true, runsMs: 20_000 },
+  { ends: [{ repairsMs: 3000, runsMs: 60_000 }, {}] },
 ];
 
 const FAULTS: readonly ArmFault[] = [
