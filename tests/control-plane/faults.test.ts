@@ -144,7 +144,8 @@ describe.skipIf(theirs)("behind proxies (pods end as the test says, so not on a 
             expect(proxy.injected(faultName(fault), operation), `${faultName(fault)} of ${operation}`).toBeGreaterThan(
               0,
             );
-      await site.endHeldPods();
+      // A message may come late, after a lost lease: its pod too is to end.
+      await site.endAllHeldPods();
       await site.ended();
 
       // An outage: every connection breaks, those that are there too.
@@ -406,7 +407,7 @@ async function install(name: string, maxRunning: number): Promise<Site> {
       await eventually(async () => {
         await endHeldPods();
         expect(jobs().filter(({ end }) => end !== undefined)).toHaveLength(tasks.length);
-      });
+      }, 120_000);
     },
     async lost(operator) {
       const known = operator.lines.findLastIndex(isKnown);
