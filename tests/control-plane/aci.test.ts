@@ -211,7 +211,7 @@ test.concurrent('I1 I2 I3 I7 I8 I13: 200 messages, each with one Job, one outcom
   expect(await operator.stop()).toBe(0);
 });
 
-describe('killed and started again', () => {
+describe.concurrent('killed and started again', () => {
   test.concurrent.each(ACI_CHECKPOINTS)('at the step "%s"', async (step) => {
     const name = `killed-${step}`;
     await using site = await setUp(name);
@@ -234,7 +234,7 @@ describe('killed and started again', () => {
   });
 });
 
-describe('seen with kubectl', () => {
+describe.concurrent('seen with kubectl', () => {
   test.concurrent('get, wait, describe, delete', async () => {
     await using site = await setUp('kubectl');
     await using operator = await site.start();
