@@ -235,7 +235,9 @@ function verdictOf(fate: Fate): string {
     case 'unknown-type':
       return `is of unknown type: task_type "${fate.taskType}" is not configured`;
     case 'not-received':
-      return `would not be received: the queue ${fate.queue} is not configured`;
+      return fate.queue === ''
+        ? 'is in no queue: the configuration names none, and takes what discovery finds. Say which one it is in: --queue NAME'
+        : `would not be received: the queue ${fate.queue} is not configured`;
   }
 }
 

@@ -226,6 +226,13 @@ describe('explain', () => {
     expect(out).toContain('would not be received: the queue other-tasks is not configured');
   });
 
+  test('no queue, where only discovery knows them', async () => {
+    const config = 'discovery: {}\nrunner: { image: "r:1" }\ntaskTypes: { echo: {} }';
+    const { code, out } = await setUp({ files: { 'config.yaml': config } }).run(...explain());
+    expect(code).toBe(1);
+    expect(out).toContain('Say which one it is in: --queue NAME');
+  });
+
   describe('--format arm', () => {
     const aci =
       'aci: { subscriptionId: 11111111-2222-3333-4444-555555555555, resourceGroup: tasks, location: westeurope }';

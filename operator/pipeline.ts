@@ -207,11 +207,9 @@ export class Pipeline {
   /** This process leads now, or no longer: whoever leads meanwhile renews leases, so those known are read anew from the Jobs. */
   leadershipChanged(): void {
     this.leases.clear();
+    this.aci?.leadershipChanged();
     if (this.#parts.isLeading()) {
-      for (const { name } of this.view.jobs()) {
-        this.wake(name);
-        this.aci?.wake(name);
-      }
+      for (const { name } of this.view.jobs()) this.wake(name);
       this.slots.freed.wake();
     } else {
       this.view.dismissAll();

@@ -11,8 +11,8 @@ import { TaskTypes } from './task-types.ts';
 const YAML = 'taskTypes: { echo: {}, bad: {} }';
 
 /** Task types that are being asked about, by a server that refuses those named. */
-async function setUp(queues = '') {
-  const config = testConfig(queues + YAML, { SLIPWAY_POD_NAME: 'operator-1' });
+async function setUp(queues = '', yaml = YAML) {
+  const config = testConfig(queues + yaml, { SLIPWAY_POD_NAME: 'operator-1' });
   const world = new World(YAML);
   const refusals = new Map<string, ErrorKind>();
   const life = world.rest();
@@ -176,60 +176,26 @@ describe('task types', () => {
 
 describe('a type for Azure Container Instances', () => {
   const ACI =
-    'aci: { subscriptionId: 11111111-1111-4111-8111-111111111111, resourceGroup: tasks, location: westeurope }\n';
+    'aci: { subscriptionId: 11111111-1111-4111-8111-111111111111, resourceGroup: tasks, location: westeurope }';
 
   test('that it cannot run is paused, with the field and the alternative, and before any call to Azure', async () => {
-    const mount = '{ spec: { volumes: [{ name: host, hostPath: { path: /etc } }] } }';
-    const config = testConfig(
-      `${ACI}taskTypes: { echo: { backend: aci }, bad: { backend: aci, podTemplate: ${mount} } }`,
-    );
-    const world = new World(YAML);
-    const life = world.rest();
-    const types = new TaskTypes({
-      config: new LiveConfig(config),
-      context: () => life.tools.context,
-      sources: () => config.sources,
-      store: life.tools.store,
-      clock: world.clock,
-      log: createLog('silent', {}),
-      metrics: life.metrics,
-      onChecked: () => undefined,
-    });
-    const stop = new AbortController();
-    void types.keepChecking(stop.signal);
-    await settled();
-    expect(types.checked).toBe(true);
-    expect([...types.paused]).toEqual([
+    const patch = '{ spec: { volumes: [{ name: host, hostPath: { path: /etc } }] } }';
+    const types = `{ echo: { backend: aci }, bad: { backend: aci, podTemplate: ${patch} } }`;
+    await using at = await setUp('', `${ACI}\ntaskTypes: ${types}`);
+    await at.run();
+    expect(at.types.checked).toBe(true);
+    expect([...at.types.paused]).toEqual([
       [
         'bad',
         "it cannot run on Azure Container Instances: the pod template's spec.volumes[1].hostPath: a group has no host. Use an emptyDir, or Blob storage",
       ],
     ]);
-    stop.abort();
-    await world[Symbol.asyncDispose]();
   });
 
   test('that one client’s settings make impossible is paused too', async () => {
-    const config = testConfig(
-      `${ACI}backend: aci\ntaskTypes: { echo: {} }\nclients: { acme: { env: [{ name: _HIDDEN, value: x }] } }`,
-    );
-    const world = new World(YAML);
-    const life = world.rest();
-    const types = new TaskTypes({
-      config: new LiveConfig(config),
-      context: () => life.tools.context,
-      sources: () => config.sources,
-      store: life.tools.store,
-      clock: world.clock,
-      log: createLog('silent', {}),
-      metrics: life.metrics,
-      onChecked: () => undefined,
-    });
-    const stop = new AbortController();
-    void types.keepChecking(stop.signal);
-    await settled();
-    expect(types.pausedBecause('echo')).toContain('"_HIDDEN" must be at most 63 letters');
-    stop.abort();
-    await world[Symbol.asyncDispose]();
+    const clients = '{ acme: { env: [{ name: _HIDDEN, value: x }] } }';
+    await using at = await setUp('', `${ACI}\nbackend: aci\ntaskTypes: { echo: {} }\nclients: ${clients}`);
+    await at.run();
+    expect(at.types.pausedBecause('echo')).toContain('"_HIDDEN" must be at most 63 letters');
   });
 });

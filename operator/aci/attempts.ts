@@ -88,7 +88,8 @@ export function hasGroup(job: JobRecord): boolean {
   return readAttempts(job)?.some(({ gone }) => gone !== true) ?? true;
 }
 
-function readAttempts(job: JobRecord): readonly Attempt[] | undefined {
+/** The same; undefined when they cannot be read. For who looks at all Jobs: one that is broken must not stand in the others' way. */
+export function readAttempts(job: JobRecord): readonly Attempt[] | undefined {
   const text = job.annotations[ANNOTATION.groups];
   return text === undefined ? [] : allSchema.safeParse(tryParseJson(text)).data;
 }

@@ -24,6 +24,14 @@ async function running(...args: Parameters<typeof AciWorld.running>): Promise<Ac
   return world;
 }
 
+/** The only Job's group. */
+async function theGroup(world: AciWorld) {
+  const { name } = await world.theJob();
+  const body = world.arm.bodyOf(name);
+  if (body === undefined) throw new Error('there is no group');
+  return { name, body };
+}
+
 /** Lets time pass, and gives the end. */
 async function endAfter(world: AciWorld, ms: number) {
   await world.clock.advance(ms);
@@ -351,9 +359,7 @@ describe('I1 I13: what Azure refuses or leaves open', () => {
     const at = await running();
     at.send('a', { runsMs: HOUR_MS });
     await at.clock.advance(MINUTE_MS);
-    const { name } = await at.theJob();
-    const body = at.arm.bodyOf(name);
-    if (body === undefined) throw new Error('there is no group');
+    const { name, body } = await theGroup(at);
     at.arm.vanish(name);
     at.arm.plant(name, { ...body, tags: { ...body.tags, [TAG.installation]: 'another' } });
     await at.clock.advance(10 * MINUTE_MS);
@@ -413,9 +419,7 @@ describe('I13: what is left over', () => {
     const at = await running();
     at.send('a', { runsMs: HOUR_MS });
     await at.clock.advance(MINUTE_MS);
-    const { name } = await at.theJob();
-    const body = at.arm.bodyOf(name);
-    if (body === undefined) throw new Error('there is no group');
+    const { name, body } = await theGroup(at);
     at.arm.plant('nobodys', body, { runsMs: HOUR_MS });
     at.arm.plant('anothers', { ...body, tags: { ...body.tags, [TAG.installation]: 'another' } }, { runsMs: HOUR_MS });
     at.arm.plant('untagged', { ...body, tags: {} }, { runsMs: HOUR_MS });
@@ -487,3 +491,41 @@ describe('the limits of Azure', () => {
 function most(times: readonly number[], windowMs: number): number {
   return Math.max(0, ...times.map((from) => times.filter((at) => at >= from && at < from + windowMs).length));
 }
+
+describe('I1 I13: what somebody else has broken, or done meanwhile', () => {
+  test('a Job whose attempts cannot be read says so, and stands in nobody’s way; deleted, it is dealt with', async () => {
+    const at = await running();
+    at.send('broken', { runsMs: HOUR_MS });
+    await at.clock.advance(MINUTE_MS);
+    const { name } = await at.theJob();
+    await at.store.patch(name, { annotations: { [ANNOTATION.groups]: 'no json' } });
+    at.send('other');
+    // Sweeps too come by.
+    await at.clock.advance(20 * MINUTE_MS);
+    const jobs = await at.jobs();
+    expect(jobs.filter(({ settled }) => settled)).toHaveLength(1);
+    expect(jobs.find((job) => job.name === name)?.annotations[ANNOTATION.diagnosis]).toContain('cannot be read');
+    expect(at.arm.groups).toEqual([name]);
+    at.store.remove(name);
+    expect(await endAfter(at, 5 * MINUTE_MS)).toMatchObject({ queued: [] });
+    expect(at.arm.groups).toEqual([]);
+  });
+
+  test('a leader that comes back counts what the other has asked for', async () => {
+    const at = AciWorld.resting('taskTypes: { echo: {} }\nlimits: { maxRunning: 400 }');
+    worlds.push(at);
+    const one = await at.start();
+    const other = await at.start({ leads: false });
+    for (let n = 0; n < 60; n++) at.send(`first-${n}`);
+    await at.clock.advance(30_000);
+    one.lead(false);
+    other.lead(true);
+    for (let n = 0; n < 60; n++) at.send(`second-${n}`);
+    await at.clock.advance(30_000);
+    other.lead(false);
+    one.lead(true);
+    for (let n = 0; n < 60; n++) at.send(`third-${n}`);
+    await at.clock.advance(2 * MINUTE_MS);
+    expect(at.arm.requests.filter(({ operation }) => operation === 'put')).toHaveLength(100);
+  });
+});

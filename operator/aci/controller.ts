@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { diagnose } from '../../contract/diagnosis.ts';
-import { TAG, TASK_CONTAINER } from '../../contract/identity.ts';
+import { ANNOTATION, TAG, TASK_CONTAINER } from '../../contract/identity.ts';
 import { reportIn } from '../../contract/runner-abi.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { isKind, messageOf, ServiceError } from '../../lib/errors.ts';
@@ -25,6 +25,7 @@ import {
   groupsAsPods,
   hasGroup,
   isOnAci,
+  readAttempts,
   type Trouble,
   withAttempt,
 } from './attempts.ts';
@@ -147,6 +148,14 @@ export class AciController {
     this.#work.add(name);
   }
 
+  /** This process leads now, or no longer: whoever leads meanwhile makes groups and deletes them, and it is the Jobs that tell. */
+  leadershipChanged(): void {
+    this.#creates = undefined;
+    this.#deletes = undefined;
+    this.#removals.clear();
+    for (const { name } of this.#parts.view.jobs()) this.wake(name);
+  }
+
   /** Runs until `stopping` aborts; `abort` ends also what has begun. */
   async run(stopping: AbortSignal, abort: AbortSignal): Promise<void> {
     const { beat } = this.#parts;
@@ -181,7 +190,7 @@ export class AciController {
     const { clock, terms, view } = this.#parts;
     const { per5Minutes, perHour } = terms()?.limits ?? { per5Minutes: 100, perHour: 300 };
     const rates = groupRates(per5Minutes, perHour);
-    const before = () => [...view.jobs()].filter(isOnAci).flatMap(attemptsOf);
+    const before = () => [...view.jobs()].filter(isOnAci).flatMap((job) => readAttempts(job) ?? []);
     const mono = (moment: number) => Math.min(0, moment - clock.now()) + clock.monotonic();
     this.#creates ??= new RateLimit(
       rates,
@@ -333,6 +342,7 @@ export class AciController {
     }
     if (claim === undefined) return REFUSED_AGAIN_MS;
     this.#waiting.delete(job.name);
+    this.#removals.delete(job.name);
     await checkpoint('claimed', job.name);
     if (!isLeading() || clock.monotonic() - claim.begun > CLAIM_USABLE_MS) return PUT_HORIZON_MS;
     try {
@@ -448,8 +458,8 @@ export class AciController {
         [TAG.namespace]: namespace,
         [TAG.job]: record.name,
         [TAG.jobUid]: record.uid,
-        [TAG.message]: record.annotations['slipway.dev/message-id'] ?? '',
-        [TAG.queue]: record.annotations['slipway.dev/queue'] ?? '',
+        [TAG.message]: record.annotations[ANNOTATION.messageId] ?? '',
+        [TAG.queue]: record.annotations[ANNOTATION.queue] ?? '',
         [TAG.attempt]: String(n),
         [TAG.spec]: createHash('sha256')
           .update(JSON.stringify([template, place]))
@@ -544,23 +554,25 @@ export class AciController {
   /** The group of a Job that was deleted: ended, and reported gone, so that its message is dealt with. */
   async #seeToDeleted({ job }: Tombstone, signal: AbortSignal): Promise<number | undefined> {
     const { view, clock, log } = this.#parts;
-    const last = attemptsOf(job).at(-1);
-    if (last === undefined || last.gone === true) return undefined;
-    const pod = asPod(job, last);
-    const groups = this.#groupsOf(last.place);
-    const group = await groups?.get(job.name, signal);
+    // Where its attempts cannot be read, its group is where groups are made now, if anywhere.
+    const last = readAttempts(job)?.at(-1);
+    const pod = groupsAsPods(job).at(-1);
+    if (pod === undefined || last?.gone === true) return undefined;
+    const groups = this.#groupsOf(last?.place);
+    if (groups === undefined) return REFUSED_AGAIN_MS;
+    const group = await groups.get(job.name, signal);
     if (group !== undefined && group.tags[TAG.jobUid] === job.uid) {
       // What has succeeded has, though nobody will write it on the Job any more.
-      if (group.task?.state === 'terminated' && group.task.exitCode === 0 && last.end === undefined) {
-        const message = reportIn((await groups?.tail(job.name, TASK_CONTAINER, LINES, signal)) ?? '') ?? '';
+      if (last !== undefined && last.end === undefined && group.task?.exitCode === 0) {
+        const message = reportIn(await groups.tail(job.name, TASK_CONTAINER, LINES, signal)) ?? '';
         const finishedAt = group.task.finishedAt ?? clock.now();
         const end = { at: clock.now(), exitCode: 0, reason: 'Completed', message, counts: true };
         const startedAt = group.task.startedAt ?? null;
         view.observe({ kind: 'pod', pod: asPod(job, { ...last, end: { ...end, startedAt, finishedAt } }) });
       }
-      return this.#remove(job, group, last.place, signal);
+      return this.#remove(job, group, last?.place, signal);
     }
-    if (last.putAt !== undefined && last.putAt + PUT_HORIZON_MS > clock.now()) return 2 * LOOK_SOON_MS;
+    if ((last?.putAt ?? 0) + PUT_HORIZON_MS > clock.now()) return 2 * LOOK_SOON_MS;
     log.info({ job: job.name }, 'the container group of a deleted Job is gone');
     view.observe({ kind: 'pod-gone', pod });
     return undefined;

@@ -71,7 +71,7 @@ export function createReadReference(api: KubernetesApi, namespace: string): Read
       throw new ServiceError(
         'forbidden',
         NO_REFERENCE,
-        `the operator may not read the ${kind} ${name}: add it to aci.${kind === 'Secret' ? 'secrets' : 'configMaps'} in the chart's values`,
+        `the operator may not read the ${kind} ${name}: add it to azure.${kind === 'Secret' ? 'secrets' : 'configMaps'} in the chart's values`,
       );
     }
   };

@@ -10,6 +10,7 @@ import type { JobStore } from '../jobs/store.ts';
 import { JobsView } from '../jobs/view.ts';
 import type { LeaderElection } from '../leader.ts';
 import type { AciControllerParts } from './controller.ts';
+import type { ContainerGroups } from './groups.ts';
 import { isOfInstallation, placesOf } from './sweep.ts';
 
 /** What it works with. */
@@ -30,6 +31,7 @@ export interface RemoveGroupsParts {
 const LEAD_WITHIN_MS = 120_000;
 const DONE_WITHIN_MS = 480_000;
 const LOOK_MS = 2000;
+const ASK_AGAIN_MS = 60_000;
 
 /** @returns whether all are gone */
 export async function removeGroups(parts: RemoveGroupsParts, stopping: AbortSignal): Promise<boolean> {
@@ -86,27 +88,23 @@ async function removeAll(parts: RemoveGroupsParts, signal: AbortSignal): Promise
     AbortSignal.any([signal, listed.signal]),
   );
   const places = placesOf({ view, terms: parts.terms });
-  for (let asked = new Set<string>(), first = true; !signal.aborted; first = false) {
+  /** When (monotonic) each was last asked to go. */
+  const asked = new Map<string, number>();
+  while (!signal.aborted) {
     let left = 0;
     try {
-      for (const place of places) {
-        const groups = groupsIn(place);
-        for (const group of (await groups.list(signal)).filter((one) => isOfInstallation(parts, one))) {
+      for (const place of places)
+        for (const { name } of (await groupsIn(place).list(signal)).filter((one) => isOfInstallation(parts, one))) {
           left++;
-          if (asked.has(group.name)) continue;
-          await groups.stop(group.name, signal).catch(() => undefined);
-          await groups.remove(group.name, signal);
-          asked.add(group.name);
+          // A delete can fail in silence.
+          if (clock.monotonic() - (asked.get(name) ?? Number.NEGATIVE_INFINITY) < ASK_AGAIN_MS) continue;
+          if (await hasAsked(groupsIn(place), name, signal)) asked.set(name, clock.monotonic());
         }
-      }
       log.info(
         { left },
         left === 0 ? 'no container group of this installation is left' : 'container groups are deleted',
       );
       if (left === 0) return true;
-      // What is still there after a while is asked for again: a delete can fail in silence.
-      if (!first && Math.floor(clock.monotonic() / 60_000) !== Math.floor((clock.monotonic() - LOOK_MS) / 60_000))
-        asked = new Set();
     } catch (error) {
       log.warn({ reason: messageOf(error) }, 'Azure does not answer as it should; it is tried again');
     }
@@ -117,4 +115,13 @@ async function removeAll(parts: RemoveGroupsParts, signal: AbortSignal): Promise
     'container groups are left: az container list --resource-group NAME shows them, az container delete ends them',
   );
   return false;
+}
+
+/** One that cannot go yet, such as one that is being made, must not hold up the others. */
+async function hasAsked(groups: ContainerGroups, name: string, signal: AbortSignal): Promise<boolean> {
+  await groups.stop(name, signal).catch(() => undefined);
+  return groups.remove(name, signal).then(
+    () => true,
+    () => false,
+  );
 }

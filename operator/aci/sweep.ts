@@ -3,7 +3,7 @@ import { TAG } from '../../contract/identity.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import type { JobsView } from '../jobs/view.ts';
-import { attemptsOf, isOnAci } from './attempts.ts';
+import { isOnAci, readAttempts } from './attempts.ts';
 import type { ContainerGroups, GroupRecord, ListedGroup } from './groups.ts';
 
 /** What sweeping works with. */
@@ -53,7 +53,7 @@ export async function keepSweeping(tools: SweepTools, signal: AbortSignal): Prom
 export function placesOf({ view, terms }: Pick<SweepTools, 'view' | 'terms'>): ReadonlySet<string> {
   const now = terms()?.resourceGroup;
   const places = new Set(now === undefined ? [] : [now]);
-  for (const job of view.jobs()) if (isOnAci(job)) for (const { place } of attemptsOf(job)) places.add(place);
+  for (const job of view.jobs()) if (isOnAci(job)) for (const { place } of readAttempts(job) ?? []) places.add(place);
   return places;
 }
 
@@ -72,7 +72,8 @@ function isLeftOver(
   if (!isOfInstallation(tools, group)) return false;
   const job = view.job(name) ?? view.tombstone(name)?.job;
   if (job === undefined || job.uid !== tags[TAG.jobUid]) return job === undefined || job.settled;
-  return job.settled && attemptsOf(job).every(({ gone }) => gone === true);
+  // Of one that cannot be read nobody knows.
+  return job.settled && readAttempts(job)?.every(({ gone }) => gone === true) === true;
 }
 
 /** Whether an operator of this installation made it. */

@@ -265,6 +265,59 @@ describe.concurrent('seen with kubectl', () => {
   });
 });
 
+test.concurrent('held, suspended, resumed, and cancelled before its start: statuses that the API server takes', async () => {
+  const foreign = { image: 'example.test/foreign:1', attempts: 1, timeoutSeconds: 60 };
+  await using site = await setUp('held', { taskTypes: { slow: { ...foreign, maxRunning: 1 }, done: foreign } });
+  await using operator = await site.start();
+  const kubectl = (...args: string[]) => cluster.kubectl(['-n', NAMESPACE, ...args]);
+  const cancelled = async (job: string) => {
+    await kubectl('annotate', 'job', job, 'slipway.dev/cancel=not needed');
+    return eventually(async () => {
+      const text = await kubectl('get', 'job', job, '-o', 'json');
+      const { metadata, status } = JSON.parse(text) as RawJob;
+      expect(metadata?.labels?.[LABEL.state]).toBe('settled');
+      return [...(status?.conditions ?? [])].filter(({ status: is }) => is === 'True').map(({ type }) => type);
+    }, 60_000);
+  };
+  await site.put('slow', 3);
+  const [first = '', second = '', third = ''] = await eventually(async () => {
+    const jobs = await site.jobs();
+    expect(jobs.filter(({ status }) => status?.ready === 1)).toHaveLength(1);
+    const held = jobs.filter(({ status }) =>
+      status?.conditions?.some(({ type, status: is }) => type === 'Suspended' && is === 'True'),
+    );
+    expect(held).toHaveLength(2);
+    return [...jobs.filter((job) => !held.includes(job)), ...held].map(({ metadata }) => metadata?.name ?? '');
+  }, 60_000);
+  expect(await kubectl('get', 'job', second)).toMatch(/Suspended\s+0\/1/);
+  // Held, and never begun.
+  expect(await cancelled(third)).toEqual(expect.arrayContaining(['FailureTarget', 'Failed']));
+
+  await kubectl('patch', 'job', first, '-p', '{"spec":{"suspend":true}}');
+  await eventually(async () => {
+    const job = (await site.jobs()).find(({ metadata }) => metadata?.name === first);
+    // The server leaves out a 0.
+    expect([job?.status?.active ?? 0, job?.status?.startTime]).toEqual([0, undefined]);
+  }, 60_000);
+  expect(site.arm.groups).not.toContain(first);
+  await kubectl('wait', '--for=condition=complete', `job/${second}`, '--timeout=90s');
+  await kubectl('patch', 'job', first, '-p', '{"spec":{"suspend":false}}');
+  await kubectl('wait', '--for=condition=complete', `job/${first}`, '--timeout=90s');
+
+  site.arm.use(({ operation }) =>
+    operation === 'put' ? { status: 409, code: 'ContainerGroupQuotaReached' } : undefined,
+  );
+  await site.put('done');
+  const waiting = await eventually(async () => {
+    const job = (await site.jobs()).find(({ metadata }) => metadata?.labels?.[LABEL.taskType] === 'done');
+    expect(job?.metadata?.annotations?.['slipway.dev/diagnosis']).toContain('QuotaExceeded');
+    return job?.metadata?.name ?? '';
+  }, 60_000);
+  expect(await cancelled(waiting)).toEqual(['FailureTarget', 'Failed']);
+  expect(operator.lines.filter((line) => line['level'] === 'error')).toEqual([]);
+  expect(await operator.stop()).toBe(0);
+});
+
 test.concurrent('I10 I13: uninstalled, no group is left and the Jobs stay; installed anew, they start again', async () => {
   await using site = await setUp('uninstalled');
   await site.put('slow', 3);

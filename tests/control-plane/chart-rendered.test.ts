@@ -55,6 +55,7 @@ describe('helm', () => {
 
 describe('refused in a sentence', () => {
   test.each([
+    ['config.backend=aci', 'config.aci is not set, and tasks are to run on Azure Container Instances'],
     [
       'image.repository=',
       'image.repository is not set: there is no public image of the operator. Build Dockerfile.operator',

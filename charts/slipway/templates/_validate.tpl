@@ -25,6 +25,9 @@ What the schema cannot say, or not in a sentence: all problems at once, each wit
 {{- $problems = append $problems (printf "storage.taskTypes names %s, which config.taskTypes does not have. Add it there, or take it off storage.taskTypes" .) -}}
 {{- end -}}
 {{- end -}}
+{{- if and (include "slipway.usesAci" .) (not .Values.config.aci) -}}
+{{- $problems = append $problems "config.aci is not set, and tasks are to run on Azure Container Instances. Set config.aci.subscriptionId, config.aci.resourceGroup and config.aci.location" -}}
+{{- end -}}
 {{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) -}}
 {{- $problems = append $problems "serviceAccount.create is false and serviceAccount.name is not set: the operator's rights would go to the default account, and so to every pod of the namespace. Set serviceAccount.name to an account of its own, or serviceAccount.create to true" -}}
 {{- end -}}
