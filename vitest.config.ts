@@ -4,6 +4,9 @@ const tier = (name: string, include: string[], testTimeout: number) => ({
   test: { name, include, testTimeout, hookTimeout: Math.max(30_000, testTimeout), environment: 'node' as const },
 });
 
+/** Each file has an API server of its own, and waits for most of its time: two at once also on two cores. */
+const sideBySide = ({ test }: ReturnType<typeof tier>) => ({ test: { ...test, maxWorkers: 2 } });
+
 const outside = ['node_modules/**', 'dist/**', 'tests/**'];
 
 /** One project a tier; what each tier needs is said in docs/testing.md. */
@@ -15,8 +18,8 @@ export default defineConfig({
       tier('model', ['tests/model/**/*.test.ts'], 600_000),
       tier('mutants', ['tests/mutants/**/*.test.ts'], 600_000),
       tier('integration', ['tests/integration/**/*.test.ts'], 120_000),
-      tier('control-plane', ['tests/control-plane/**/*.test.ts'], 600_000),
-      tier('chaos', ['tests/chaos/**/*.test.ts'], 900_000),
+      sideBySide(tier('control-plane', ['tests/control-plane/**/*.test.ts'], 600_000)),
+      sideBySide(tier('chaos', ['tests/chaos/**/*.test.ts'], 900_000)),
       tier('images', ['tests/images/**/*.test.ts'], 900_000),
       tier('e2e', ['tests/e2e/**/*.test.ts'], 900_000),
     ],

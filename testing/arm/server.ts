@@ -19,11 +19,12 @@ export async function startArm(options: ArmOptions): Promise<ArmServer> {
   const arm = createArm(options);
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { status, body, retryAfterSeconds } = arm.handle(
+    const { status, hangs, body, retryAfterSeconds } = arm.handle(
       request.method ?? '',
       request.url ?? '',
       await wholeText(request),
     );
+    if (hangs === true) return;
     if (status === 0) return void request.socket.destroy();
     response.writeHead(status, headers(retryAfterSeconds));
     response.end(body === undefined ? undefined : JSON.stringify(body));
@@ -56,11 +57,13 @@ export function clientFor(arm: ArmService, subscriptionId = 's'): ContainerInsta
     httpClient: {
       sendRequest: async (request) => {
         const { pathname, search } = new URL(request.url);
-        const { status, body, retryAfterSeconds } = arm.handle(
+        const { status, hangs, body, retryAfterSeconds } = arm.handle(
           request.method,
           `${pathname}${search}`,
           typeof request.body === 'string' ? request.body : '',
         );
+        if (hangs === true)
+          await new Promise((_, reject) => request.abortSignal?.addEventListener('abort', () => reject(abortError())));
         if (status === 0) throw Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' });
         return {
           request,
@@ -74,6 +77,11 @@ export function clientFor(arm: ArmService, subscriptionId = 's'): ContainerInsta
   // Over plain HTTP the SDK gives no token.
   client.pipeline.removePolicy({ name: 'bearerTokenAuthenticationPolicy' });
   return client;
+}
+
+/** As the SDK's own HTTP client ends a request that is given up. */
+function abortError(): Error {
+  return Object.assign(new Error('The operation was aborted.'), { name: 'AbortError' });
 }
 
 /** Headers as the SDK's pipeline has them. */

@@ -17,6 +17,8 @@ export interface ArmFault {
   readonly takesEffect?: boolean;
   /** The same, so many milliseconds later. */
   readonly takesEffectAfterMs?: number;
+  /** No answer ever comes. */
+  readonly hangs?: boolean;
 }
 
 /** A request that came. */
@@ -63,6 +65,8 @@ export interface ArmService {
   alive(): readonly string[];
   /** Decides about each request; undefined lets the service answer. */
   use(script: ((request: ArmRequest) => ArmFault | undefined) | undefined): void;
+  /** How many requests the script has decided about. */
+  faults(): number;
   /** Somebody else deletes a group. */
   vanish(name: string): void;
   /** Somebody else makes a group. */
@@ -101,6 +105,7 @@ export function createArm({
   const starts = new Map<string, number>();
   const requests: ArmRequest[] = [];
   const overwritten: string[] = [];
+  let faults = 0;
   let script: ((request: ArmRequest) => ArmFault | undefined) | undefined;
 
   const there = (name: string): Group | undefined => {
@@ -289,6 +294,7 @@ export function createArm({
     use(next) {
       script = next;
     },
+    faults: () => faults,
     vanish: (name) => void groups.delete(name),
     plant: (name, body, own = {}) =>
       void groups.set(name, {
@@ -303,10 +309,12 @@ export function createArm({
       const [asked, act] = answerTo(method, decodeURIComponent(pathname), text === '' ? undefined : JSON.parse(text));
       requests.push(asked);
       const fault = script?.(asked);
+      if (fault !== undefined) faults++;
       const own = fault === undefined || fault.takesEffect === true ? act() : undefined;
       if (fault?.takesEffectAfterMs !== undefined)
         void clock.sleep(fault.takesEffectAfterMs, new AbortController().signal).then(act);
       const version = searchParams.get('api-version');
+      if (fault?.hangs === true) return { status: 0, hangs: true };
       if (fault !== undefined)
         return failed(fault.status, fault.code, fault.message ?? 'injected', fault.retryAfterSeconds);
       return version === API_VERSION
@@ -316,9 +324,10 @@ export function createArm({
   };
 }
 
-/** An answer. Status 0: none comes. */
+/** An answer. Status 0: none comes; the connection ends, or `hangs`. */
 export interface Answer {
   readonly status: number;
+  readonly hangs?: boolean;
   readonly body?: object;
   readonly retryAfterSeconds?: number | undefined;
 }

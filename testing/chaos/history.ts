@@ -79,6 +79,16 @@ export interface Cap {
   readonly most: number;
 }
 
+/** What became of the container groups, as Azure's stand-in tells. A group has its Job's name. */
+export interface Groups {
+  /** How often one of a name was made, and its task begun. */
+  readonly starts: Readonly<Record<string, number>>;
+  /** Names of those that were asked for while one of the name was there. */
+  readonly overwritten: readonly string[];
+  /** Names of those that are there at the end. */
+  readonly left: readonly string[];
+}
+
 /** Everything that is judged. */
 export interface History {
   readonly puts: readonly PutMessage[];
@@ -94,4 +104,6 @@ export interface History {
   readonly overlap: number;
   /** When whoever led was killed, or another took over: then two may overlap. */
   readonly changes: readonly number[];
+  /** Where tasks run on Azure Container Instances. */
+  readonly groups?: Groups | undefined;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Cap, History, JobVersion, PodStep, PutMessage, QueueCall } from '#/testing/chaos/history.ts';
+import type { Cap, Groups, History, JobVersion, PodStep, PutMessage, QueueCall } from '#/testing/chaos/history.ts';
 import { judge, PROMISES, type Promised } from '#/testing/chaos/judge.ts';
 
 /** The start of every history here. */
@@ -71,6 +71,9 @@ function version(id: string, revision: number, ms: number, changes: Partial<JobV
 const cap = (of: Cap['of'], name: string, most: number): Cap => ({ of, name, most });
 const removed = (id: string, ms: number): QueueCall => ({ kind: 'removed', messageId: `m-${id}`, at: T + ms });
 const poisoned = (id: string, ms: number): QueueCall => ({ kind: 'poisoned', messageId: `m-${id}`, at: T + ms });
+
+const made = (a: number, b: number) => ({ 'acme-succeed-a': a, 'acme-succeed-b': b });
+const groups = (changes: Partial<Groups>): Groups => ({ starts: made(1, 1), overwritten: [], left: [], ...changes });
 
 const brokenBy = (changes: Partial<History>) => {
   const { violations } = judge({ ...kept(), ...changes });
@@ -198,6 +201,21 @@ const BROKEN: readonly (readonly [string, Promised, Partial<History>, readonly s
     { caps: [cap('all', '', 1)], overlap: 5, changes: [T - 5000, T + 9000] },
     ['cap: all'],
   ],
+  [
+    'a group that was made twice',
+    'one-group',
+    { groups: groups({ starts: made(1, 2) }) },
+    ['one-group: acme-succeed-b'],
+  ],
+  ['a task without a group', 'one-group', { groups: groups({ starts: made(1, 0) }) }, ['one-group: acme-succeed-b']],
+  [
+    'a group without a Job',
+    'one-group',
+    { groups: groups({ starts: { ...made(1, 1), other: 1 } }) },
+    ['one-group: other'],
+  ],
+  ['a group over another', 'one-group', { groups: groups({ overwritten: ['x'] }) }, ['one-group: x']],
+  ['a group that is left', 'one-group', { groups: groups({ left: ['x'] }) }, ['one-group: x']],
   ['more Jobs than an overlap may bring', 'cap', { caps: [cap('all', '', 0)], overlap: 1, changes: [T] }, ['cap: all']],
 ];
 
@@ -221,6 +239,8 @@ test('every promise is broken here at least once', () => {
 });
 
 describe('what is allowed', () => {
+  test('one group for each Job', () => expect(brokenBy({ groups: groups({}) })).toEqual([]));
+
   test('a poison copy and a webhook that are repeated under one id', () => {
     const verdict = judge({
       ...kept(),

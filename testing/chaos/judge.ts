@@ -1,6 +1,6 @@
 /** Whether a chaos run has kept every promise. Pure: it knows nothing but the history. */
 import { clientOf } from '#/contract/identity.ts';
-import type { Cap, Delivery, History, JobVersion, PutMessage, QueueCall } from '#/testing/chaos/history.ts';
+import type { Cap, Delivery, Groups, History, JobVersion, PutMessage, QueueCall } from '#/testing/chaos/history.ts';
 import { isUnseenEnd, runningSteps } from '#/testing/chaos/running.ts';
 
 /** The promises, each with what it says. */
@@ -12,6 +12,7 @@ export const PROMISES = {
   poison: 'a message that failed has a poison copy under its id, and no other has one',
   webhook: 'a webhook that is asked for arrives, with the right status and one webhook-id, which no other task has',
   'delete-last': 'a message is removed after its Job has ended, and after its poison copy was put',
+  'one-group': 'a task on Azure has one container group, made once, and in the end none is left',
   cap: 'Jobs that run, all or of a client or a type, are never more than may run, but for an overlap of operators',
 } as const;
 export type Promised = keyof typeof PROMISES;
@@ -92,6 +93,8 @@ export function judge(history: History): Verdict {
     if (messageId === undefined || !known.has(messageId))
       violations.push({ promise: 'no-invention', task: messageId ?? 'no message', evidence: `a copy in ${queue}` });
   violations.push(...sharedIds(history.deliveries));
+
+  if (history.groups !== undefined) violations.push(...judgeGroups(history.groups, history.jobs));
 
   const caps = history.caps.map((cap) => judgeCap(history, cap, known));
   violations.push(...caps.flatMap(({ broken }) => broken));
@@ -268,6 +271,22 @@ function judgeCap(
   if (most > cap.most + overlap)
     say(`${most} Jobs ran at once; ${cap.most} may, and an overlap may bring ${overlap} more`);
   return { verdict: { cap, most, times, overMs }, broken };
+}
+
+/** Each task has one attempt, and Azure loses no group of its own accord: a second one would be the operator's doing. */
+function judgeGroups({ starts, overwritten, left }: Groups, jobs: readonly JobVersion[]): readonly Violation[] {
+  const names = new Set(jobs.map(({ name }) => name));
+  const found = (task: string, evidence: string): Violation => ({ promise: 'one-group', task, evidence });
+  return [
+    ...[...names]
+      .filter((name) => (starts[name] ?? 0) !== 1)
+      .map((name) => found(name, `its group was made ${starts[name] ?? 0} times`)),
+    ...Object.keys(starts)
+      .filter((name) => !names.has(name))
+      .map((name) => found(name, 'a group without a Job')),
+    ...overwritten.map((name) => found(name, 'its group was asked for while it was there')),
+    ...left.map((name) => found(name, 'its group is left')),
+  ];
 }
 
 /** Such as `all`, `client acme`. */

@@ -2,7 +2,7 @@
  * Chaos by hand: operators that are killed and started again, an API server that goes away, queues that answer 503 or
  * not at all, and a judge who has seen it all:
  *
- *   scripts/chaos [--tasks N] [--kills K] [--replicas R] [--seed S] [--minutes M] [--out DIRECTORY]
+ *   scripts/chaos [--tasks N] [--kills K] [--replicas R] [--seed S] [--minutes M] [--backend aci] [--out DIRECTORY]
  *
  * 1,000 messages, 20 kills and 2 replicas where not said; a seed of the moment; as many minutes as the messages take.
  * Into the directory go run.log, the replicas' logs, summary.json and run.svg. Exits with 0 when every promise was kept.
@@ -27,7 +27,7 @@ async function main(args: readonly string[]): Promise<number> {
   const text = { type: 'string' } as const;
   const { values } = parseArgs({
     args: [...args],
-    options: { tasks: text, kills: text, replicas: text, seed: text, minutes: text, out: text },
+    options: { tasks: text, kills: text, replicas: text, seed: text, minutes: text, out: text, backend: text },
   });
   const tasks = positive('tasks', values.tasks, 1000);
   const seed = positive('seed', values.seed, Math.floor(systemClock.now() % 2 ** 31));
@@ -36,6 +36,7 @@ async function main(args: readonly string[]): Promise<number> {
     tasks,
     kills: positive('kills', values.kills, 20),
     replicas: positive('replicas', values.replicas, 2),
+    backend: backendOf(values.backend),
     spanMs: positive('minutes', values.minutes, Math.max(1, tasks / TASKS_PER_MINUTE)) * 60_000,
   });
   const directory = values.out ?? join(tmpdir(), `slipway-chaos-${seed}`);
@@ -53,6 +54,11 @@ async function main(args: readonly string[]): Promise<number> {
   writeFileSync(join(directory, 'run.svg'), picture(record));
   tell(`see ${directory}`);
   return verdict.violations.length === 0 ? 0 : 1;
+}
+
+function backendOf(text = 'kubernetes'): 'kubernetes' | 'aci' {
+  if (text === 'kubernetes' || text === 'aci') return text;
+  throw new Error(`--backend must be kubernetes or aci, not "${text}"`);
 }
 
 /** A number above 0, or the default where none is given. */

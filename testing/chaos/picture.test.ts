@@ -64,6 +64,7 @@ const record: ChaosRecord = {
   outages: [{ kind: 'api-killed', from: T + 10_000, to: T + 20_000 }],
   exitCodes: [0, 0],
   queueFaults: 0,
+  azureFaults: 0,
   audit: { conflicts: 0, broken: 0, leaders: [], lines: 3 },
 };
 

@@ -16,6 +16,8 @@ const SHADES: Readonly<Record<DoneOutage['kind'], string>> = {
   'api-stopped': '#bdbdbd',
   'queue-busy': '#ffe082',
   'queue-hangs': '#ffcc80',
+  'azure-busy': '#b3e5fc',
+  'azure-hangs': '#81d4fa',
 };
 
 /** Draws it: above, what waits and what is settled; below, what runs, beside its cap; marks for kills, bands for outages. */
@@ -63,6 +65,7 @@ export function picture({ history, startedAt, endedAt, kills, outages, plan }: C
     ['▼ SIGKILL', COLOURS.kill],
     ['API server away', '#757575'],
     ['queue busy or hanging', '#ef9a00'],
+    ...(plan.options.backend === 'aci' ? [['Azure too', '#0288d1'] as const] : []),
   ] as const;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${HEIGHT}" font-family="sans-serif" font-size="12">`,

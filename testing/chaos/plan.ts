@@ -10,6 +10,8 @@ export interface ChaosOptions {
   readonly replicas: number;
   /** For how long messages are put and faults begin; what is left then is done in peace. */
   readonly spanMs: number;
+  /** Where the tasks run. Default: Kubernetes, whose pods KWOK plays; `aci`: on the stand-in for Azure Container Instances. */
+  readonly backend?: 'kubernetes' | 'aci';
 }
 
 /** A message that is put. */
@@ -36,7 +38,7 @@ export interface PlannedKill {
 }
 
 /** What goes away for a while. */
-export type OutageKind = 'api-killed' | 'api-stopped' | 'queue-busy' | 'queue-hangs';
+export type OutageKind = 'api-killed' | 'api-stopped' | 'queue-busy' | 'queue-hangs' | 'azure-busy' | 'azure-hangs';
 
 /** A time in which one of the servers is away. */
 export interface PlannedOutage {
@@ -62,6 +64,8 @@ const LENGTHS = {
   'api-stopped': [3_000, 8_000],
   'queue-busy': [4_000, 10_000],
   'queue-hangs': [5_000, 12_000],
+  'azure-busy': [4_000, 10_000],
+  'azure-hangs': [5_000, 12_000],
 } as const satisfies Record<OutageKind, readonly [number, number]>;
 
 /** One outage of each kind in so much time, and at least one. */
@@ -123,6 +127,8 @@ export function chaosPlan(options: ChaosOptions): ChaosPlan {
     kills.push({ atMs, replica: between(0, replicas), leader: false });
   }
 
+  if (options.backend === 'aci') outages.push(...outagesOf(['azure-busy', 'azure-hangs']));
+
   return {
     options,
     puts: puts.toSorted((a, b) => a.atMs - b.atMs),
@@ -135,7 +141,7 @@ export function chaosPlan(options: ChaosOptions): ChaosPlan {
 export function describePlan({ options, puts, kills, outages }: ChaosPlan): readonly string[] {
   const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
   return [
-    `seed ${options.seed}: ${puts.length} messages in ${seconds(options.spanMs)}, ${options.replicas} replicas`,
+    `seed ${options.seed}: ${puts.length} messages in ${seconds(options.spanMs)}, ${options.replicas} replicas${options.backend === 'aci' ? ', tasks on Azure Container Instances' : ''}`,
     `SIGKILL: ${kills.map(({ atMs, replica, leader }) => `${seconds(atMs)} replica ${replica}${leader ? ' (the leader)' : ''}`).join(', ') || 'none'}`,
     ...outages.map(({ kind, atMs, forMs }) => `${kind}: from ${seconds(atMs)} for ${seconds(forMs)}`),
   ];

@@ -38,6 +38,7 @@ export function report(record: ChaosRecord, verdict: Verdict): readonly string[]
           'queue',
           `${count('queue-busy')} times busy, ${count('queue-hangs')} times hanging; ${record.queueFaults} faults`,
         ],
+        ...azureRows(record, count),
         [
           'audit log',
           `${audit.lines} writes; ${audit.conflicts} creates of a Job that was there; ${audit.broken} broken lines`,
@@ -70,9 +71,21 @@ export function report(record: ChaosRecord, verdict: Verdict): readonly string[]
   ];
 }
 
+function azureRows({ history: { groups }, azureFaults }: ChaosRecord, count: (kind: string) => number): string[][] {
+  if (groups === undefined) return [];
+  const made = Object.values(groups.starts).reduce((sum, times) => sum + times, 0);
+  return [
+    ['Azure', `${count('azure-busy')} times busy, ${count('azure-hangs')} times hanging; ${azureFaults} faults`],
+    [
+      'groups',
+      `${made} made for ${Object.keys(groups.starts).length} Jobs; ${groups.overwritten.length} over another, ${groups.left.length} left`,
+    ],
+  ];
+}
+
 /** The same as data, for a file. */
 export function summary(record: ChaosRecord, verdict: Verdict, commit: string): object {
-  const { plan, startedAt, endedAt, kills, ownEnds, outages, exitCodes, queueFaults, audit } = record;
+  const { plan, startedAt, endedAt, kills, ownEnds, outages, exitCodes, queueFaults, azureFaults, audit } = record;
   const since = (at: number) => at - startedAt;
   return {
     commit,
@@ -87,6 +100,7 @@ export function summary(record: ChaosRecord, verdict: Verdict, commit: string): 
     outages: outages.map(({ kind, from, to }) => ({ kind, fromMs: since(from), toMs: since(to) })),
     exitCodes,
     queueFaults,
+    azureFaults,
     audit,
   };
 }

@@ -3,9 +3,11 @@ import { z } from 'zod';
 import { poisonQueueOf } from '#/contract/identity.ts';
 import { parseEnvelope } from '#/contract/poison.ts';
 import { systemClock } from '#/lib/clock.ts';
+import type { ArmServer } from '#/testing/arm/server.ts';
+import type { ArmFault, ArmRequest } from '#/testing/arm/service.ts';
 import { type Audit, foundJob, type RawObject, readAudit } from '#/testing/chaos/audit.ts';
 import { handovers } from '#/testing/chaos/handovers.ts';
-import type { Delivery, History, JobVersion, PoisonCopy, PutMessage } from '#/testing/chaos/history.ts';
+import type { Delivery, Groups, History, JobVersion, PoisonCopy, PutMessage } from '#/testing/chaos/history.ts';
 import type { Tell } from '#/testing/chaos/log.ts';
 import { type ChaosPlan, type OutageKind, type PlannedOutage, QUEUES } from '#/testing/chaos/plan.ts';
 import { type DoneKill, type OwnEnd, startReplicas } from '#/testing/chaos/replicas.ts';
@@ -35,6 +37,8 @@ export interface ChaosRecord {
   readonly exitCodes: readonly (number | null)[];
   /** Calls of the queues that met a fault. */
   readonly queueFaults: number;
+  /** The same of Azure Resource Manager's. */
+  readonly azureFaults: number;
   /** How many writes it tells of, and what else there is to it. */
   readonly audit: Pick<Audit, 'conflicts' | 'broken' | 'leaders'> & { readonly lines: number };
 }
@@ -46,17 +50,19 @@ export interface RunOptions {
   readonly tell: Tell;
 }
 
-/** When nothing has changed for so long, nothing more is waited for. */
-const PATIENCE_MS = 90_000;
+/** When nothing has changed for so long, nothing more is waited for: a PUT that nobody knows of is waited for 90 s. */
+const PATIENCE_MS = 120_000;
 const LOOK_MS = 2_000;
 const TELL_MS = 10_000;
 /** Of the queue's calls while no outage is. */
 const DRIZZLE = 0.01;
+/** Of Azure's. */
+const AZURE_DRIZZLE = 0.05;
 
 /** Carries a plan out. */
 export async function runChaos(plan: ChaosPlan, { directory, tell }: RunOptions): Promise<ChaosRecord> {
   tell('starting the API server, Azurite and the rest');
-  await using world = await startWorld();
+  await using world = await startWorld(plan.options.backend);
   const count = plan.options.replicas;
   const operator = {
     kubeconfig: world.kubeconfig,
@@ -78,6 +84,8 @@ export async function runChaos(plan: ChaosPlan, { directory, tell }: RunOptions)
   const outages: DoneOutage[] = [];
   const drizzle = drizzleOf(plan.options.seed);
   world.queueProxy.use(drizzle);
+  const azureDrizzle = azureDrizzleOf(plan.options.seed);
+  world.arm?.use(azureDrizzle);
 
   const outage = async ({ kind, atMs, forMs }: PlannedOutage) => {
     await at(atMs);
@@ -85,11 +93,11 @@ export async function runChaos(plan: ChaosPlan, { directory, tell }: RunOptions)
     tell(`${kind} for ${(forMs / 1000).toFixed(1)} s`);
     await begin(world, kind);
     await sleep(forMs);
-    await end(world, kind, drizzle);
+    await end(world, kind, drizzle, azureDrizzle);
     outages.push({ kind, from, to: systemClock.now() });
     tell(`${kind} is over`);
   };
-  const oneByOne = async (of: 'api' | 'queue') => {
+  const oneByOne = async (of: 'api' | 'queue' | 'azure') => {
     for (const one of plan.outages) if (one.kind.startsWith(of)) await outage(one);
   };
   const produce = async () => {
@@ -113,12 +121,13 @@ export async function runChaos(plan: ChaosPlan, { directory, tell }: RunOptions)
   };
   const done = new AbortController();
   const telling = progress(world, puts, AbortSignal.any([done.signal, signal]), tell);
-  const parts = [produce(), kill(), oneByOne('api'), oneByOne('queue')];
+  const parts = [produce(), kill(), oneByOne('api'), oneByOne('queue'), oneByOne('azure')];
   // One that fails ends the others: when they are over, nobody touches the servers any more, and they can be stopped.
   await Promise.all(parts.map((part) => part.catch((error) => broken.abort(error))));
   signal.throwIfAborted();
   tell('no more faults; waiting until all is settled');
   world.queueProxy.use(undefined);
+  world.arm?.use(undefined);
   await calm(world, sleep, tell);
   done.abort();
   await telling;
@@ -140,6 +149,7 @@ export async function runChaos(plan: ChaosPlan, { directory, tell }: RunOptions)
     caps: CAPS,
     overlap: count > 1 ? BATCH : 0,
     changes: handovers(audit.leaders, replicas.kills),
+    groups: world.arm && groupsOf(world.arm),
   };
   return {
     plan,
@@ -151,6 +161,7 @@ export async function runChaos(plan: ChaosPlan, { directory, tell }: RunOptions)
     outages,
     exitCodes,
     queueFaults: world.queueProxy.injected(),
+    azureFaults: world.arm?.faults() ?? 0,
     audit: {
       conflicts: audit.conflicts,
       broken: audit.broken,
@@ -160,7 +171,7 @@ export async function runChaos(plan: ChaosPlan, { directory, tell }: RunOptions)
   };
 }
 
-async function begin({ cluster, queueProxy }: ChaosWorld, kind: OutageKind): Promise<void> {
+async function begin({ cluster, queueProxy, arm }: ChaosWorld, kind: OutageKind): Promise<void> {
   switch (kind) {
     case 'api-killed':
       return cluster.stopApiServer('KILL');
@@ -170,11 +181,21 @@ async function begin({ cluster, queueProxy }: ChaosWorld, kind: OutageKind): Pro
       return queueProxy.use(() => azureError(503));
     case 'queue-hangs':
       return queueProxy.use(() => ({ kind: 'hang' }));
+    case 'azure-busy':
+      return arm?.use(() => ({ status: 429, code: 'TooManyRequests', retryAfterSeconds: 1 }));
+    case 'azure-hangs':
+      return arm?.use(() => ({ status: 0, code: 'none', hangs: true }));
   }
 }
 
-async function end({ cluster, queueProxy }: ChaosWorld, kind: OutageKind, drizzle: FaultScript): Promise<void> {
+async function end(
+  { cluster, queueProxy, arm }: ChaosWorld,
+  kind: OutageKind,
+  drizzle: FaultScript,
+  azureDrizzle: ArmScript,
+): Promise<void> {
   if (kind.startsWith('api')) await cluster.startApiServer();
+  else if (kind.startsWith('azure')) arm?.use(azureDrizzle);
   else queueProxy.use(drizzle);
 }
 
@@ -185,8 +206,42 @@ function drizzleOf(seed: number): FaultScript {
   return () => (random() < DRIZZLE ? faults[Math.floor(random() * faults.length)] : undefined);
 }
 
-/** What is still to be done: messages in queues, and Jobs that are not settled. */
-async function leftToDo({ queues, cluster }: ChaosWorld): Promise<{ messages: number; jobs: number }> {
+type ArmScript = (request: ArmRequest) => ArmFault | undefined;
+
+/** The same for Azure: errors and lost connections, with their effect or without, at once or late; deletes that come to nothing. */
+function azureDrizzleOf(seed: number): ArmScript {
+  const random = randomOf(seed + 2);
+  const faults: readonly ArmFault[] = [
+    { status: 500, code: 'InternalServerError' },
+    { status: 500, code: 'InternalServerError', takesEffect: true },
+    { status: 0, code: 'reset' },
+    { status: 0, code: 'reset', takesEffect: true },
+    { status: 409, code: 'ContainerGroupTransitioning' },
+  ];
+  const late: ArmFault = { status: 0, code: 'reset', takesEffectAfterMs: 3000 };
+  const silent: ArmFault = { status: 204, code: 'none' };
+  return ({ operation }) => {
+    if (random() >= AZURE_DRIZZLE) return undefined;
+    const own = operation === 'put' ? [late] : operation === 'delete' ? [silent] : [];
+    const all = [...faults, ...own];
+    return all[Math.floor(random() * all.length)];
+  };
+}
+
+function groupsOf(arm: ArmServer): Groups {
+  const put = arm.requests.filter(({ operation }) => operation === 'put').map(({ group }) => group);
+  const starts = [...new Set(put)].map((name) => [name, arm.starts(name)] as const);
+  return { starts: Object.fromEntries(starts), overwritten: arm.overwritten, left: arm.groups };
+}
+
+interface Left {
+  readonly messages: number;
+  readonly jobs: number;
+  readonly groups: number;
+}
+
+/** What is still to be done: messages in queues, Jobs that are not settled, and groups. */
+async function leftToDo({ queues, cluster, arm }: ChaosWorld): Promise<Left> {
   const counts = await Promise.all(QUEUES.map((queue) => queues.count(queue)));
   const active = await cluster.kubectl([
     '-n',
@@ -198,7 +253,11 @@ async function leftToDo({ queues, cluster }: ChaosWorld): Promise<{ messages: nu
     '-o',
     'name',
   ]);
-  return { messages: counts.reduce((sum, count) => sum + count, 0), jobs: active.split('\n').filter(Boolean).length };
+  return {
+    messages: counts.reduce((sum, count) => sum + count, 0),
+    jobs: active.split('\n').filter(Boolean).length,
+    groups: arm?.groups.length ?? 0,
+  };
 }
 
 /** Waits until nothing is left to do, or nothing changes any more: what is missing then, the judge says. */
@@ -207,11 +266,13 @@ async function calm(world: ChaosWorld, sleep: (ms: number) => Promise<void>, tel
   let changedAt = systemClock.monotonic();
   for (;;) {
     const left = await leftToDo(world);
-    if (left.messages + left.jobs === 0) return;
+    if (left.messages + left.jobs + left.groups === 0) return;
     const now = JSON.stringify([left, world.sink.requests.length]);
     if (now !== last) [last, changedAt] = [now, systemClock.monotonic()];
     if (systemClock.monotonic() - changedAt > PATIENCE_MS) {
-      tell(`nothing changes any more: ${left.messages} messages and ${left.jobs} unsettled Jobs are left`);
+      tell(
+        `nothing changes any more: ${left.messages} messages, ${left.jobs} unsettled Jobs and ${left.groups} container groups are left`,
+      );
       return;
     }
     await sleep(LOOK_MS);

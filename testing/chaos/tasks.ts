@@ -1,5 +1,8 @@
 /** What the producers of a chaos run put: kinds of messages, and how each has to end. */
+import { reportLine } from '#/contract/runner-abi.ts';
+import { type Behaviour, ORDINARY } from '#/testing/arm/life.ts';
 import type { Ending } from '#/testing/kwok.ts';
+import { podStatus } from '#/testing/pod-status.ts';
 
 /** How pods of the task types end. Nothing else sends their webhooks: all are owed by the operator. */
 export const ENDINGS = {
@@ -14,6 +17,24 @@ const MALFORMED = ['no-json', 'no-id', 'unknown-type', 'number-id'] as const;
 
 /** What a message is: a task of a type of this name, or malformed in some way. */
 export type TaskKind = keyof typeof ENDINGS | (typeof MALFORMED)[number];
+
+/** How a container group of a task type goes: it ends as the pod does, and says the same as its last line. */
+export function groupBehaviour(type: string): Behaviour {
+  const { as, afterMs = 0 }: Ending = ENDINGS[type as keyof typeof ENDINGS];
+  const { containerStatuses } = podStatus(as) as unknown as PodEnd;
+  const { exitCode, reason, message = '' } = containerStatuses[0].state.terminated;
+  const life = { createsMs: 100, startsMs: 300, runsMs: 200 + afterMs };
+  return { ...ORDINARY, ...life, exitCode, detail: reason, log: `at work\n${reportLine(message)}` };
+}
+
+interface PodEnd {
+  readonly containerStatuses: readonly [{ readonly state: { readonly terminated: Terminated } }];
+}
+interface Terminated {
+  readonly exitCode: number;
+  readonly reason: string;
+  readonly message?: string;
+}
 
 /** How a message has to end. A malformed one is reported as failed, and never has a Job. */
 export type Expected = 'completed' | 'failed' | 'malformed';

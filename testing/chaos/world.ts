@@ -2,12 +2,15 @@
 import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { systemClock } from '#/lib/clock.ts';
+import type { GroupBody } from '#/testing/arm/rules.ts';
+import { type ArmServer, startArm } from '#/testing/arm/server.ts';
 import { startAzurite } from '#/testing/azurite.ts';
 import { auditPolicy } from '#/testing/chaos/audit.ts';
 import { queueCall } from '#/testing/chaos/calls.ts';
 import type { Cap, QueueCall } from '#/testing/chaos/history.ts';
-import { QUEUES } from '#/testing/chaos/plan.ts';
-import { ENDINGS } from '#/testing/chaos/tasks.ts';
+import { type ChaosOptions, QUEUES } from '#/testing/chaos/plan.ts';
+import { ENDINGS, groupBehaviour } from '#/testing/chaos/tasks.ts';
 import { type ControlPlane, startControlPlane } from '#/testing/control-plane.ts';
 import { type QueueProxy, startQueueProxy } from '#/testing/fault-servers.ts';
 import { installRights } from '#/testing/installation.ts';
@@ -36,20 +39,37 @@ export interface ChaosWorld extends AsyncDisposable {
   /** Between the operators and their queues. */
   readonly queueProxy: QueueProxy;
   readonly sink: WebhookSink;
+  /** Where tasks run on Azure. */
+  readonly arm: ArmServer | undefined;
   /** What the queue service has done for the operators so far. */
   readonly calls: readonly QueueCall[];
   /** The operators' configuration file, as a value. */
   readonly config: object;
 }
 
+/** As much as may be configured: what Azure's limits do to a run is for a virtual clock. */
+const ACI = {
+  subscriptionId: '11111111-1111-4111-8111-111111111111',
+  resourceGroup: 'tasks',
+  location: 'westeurope',
+  limits: { groups: 100, per5Minutes: 5000, perHour: 20_000 },
+};
+
 /** Starts it; about 10 s. */
-export async function startWorld(): Promise<ChaosWorld> {
+export async function startWorld(backend: ChaosOptions['backend'] = 'kubernetes'): Promise<ChaosWorld> {
   await using starting = new AsyncDisposableStack();
   const azurite = starting.use(await startAzurite({ blob: false }));
   const sink = starting.use(await startWebhookSink());
   const cluster = starting.use(await startControlPlane({ stages: stages(ENDINGS), audit: auditPolicy(NAMESPACE) }));
   const directory = starting.use(await mkdtempDisposable(join(tmpdir(), 'slipway-chaos-')));
-  const kubeconfig = await installRights(cluster, NAMESPACE, directory.path);
+  const arm =
+    backend === 'aci'
+      ? starting.use(
+          await startArm({ clock: systemClock, deletesMs: 300, behaviour: (_, body) => groupBehaviour(typeOf(body)) }),
+        )
+      : undefined;
+  const place = arm && { backend, aci: ACI };
+  const kubeconfig = await installRights(cluster, NAMESPACE, directory.path, place);
   const calls: QueueCall[] = [];
   const queueProxy = starting.use(
     await startQueueProxy(azurite.connectionString, (request) => {
@@ -66,8 +86,10 @@ export async function startWorld(): Promise<ChaosWorld> {
     queues,
     queueProxy,
     sink,
+    arm,
     calls,
     config: {
+      ...(arm && { backend, aci: { ...ACI, endpoint: arm.url } }),
       queues: QUEUES.map((name) => ({ name })),
       limits: { maxRunning: mostOf('all', '') },
       clients: Object.fromEntries(
@@ -82,6 +104,11 @@ export async function startWorld(): Promise<ChaosWorld> {
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+function typeOf({ properties }: GroupBody): string {
+  const variables = properties.containers[0]?.properties.environmentVariables ?? [];
+  return variables.find(({ name }) => name === 'TASK_TYPE')?.secureValue ?? '';
 }
 
 /** The cap of that name; of what has none, that of all. */
