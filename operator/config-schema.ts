@@ -7,7 +7,7 @@ import { clientOf, MAX_CLIENT_LENGTH } from '../contract/identity.ts';
 import { ENCODINGS } from '../contract/message.ts';
 import { RUNNER_ENV } from '../contract/runner-abi.ts';
 import { WEBHOOK_FORMATS } from '../contract/webhook.ts';
-import { allowEntryProblem } from '../webhook/allow-list.ts';
+import { allowEntryProblem, parseAddress } from '../webhook/allow-list.ts';
 
 const seconds = (min: number, max: number) => z.number().int().min(min).max(max);
 const dnsName = z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, {
@@ -22,6 +22,13 @@ const image = z
   .regex(/^[^\s]+$/, {
     error: 'must be an image reference such as registry.example.com/slipway-runner:1.0.0, without blanks',
   });
+/** What goes there is not encrypted, and no token goes with it. */
+function isPrivateHttp(text: string): boolean {
+  const host = /^http:\/\/([\d.]+|localhost)(:\d+)?$/.exec(text)?.[1];
+  if (host === undefined || host === 'localhost') return host !== undefined;
+  return ['loopback', 'private'].includes(parseAddress(host)?.range() ?? '');
+}
+
 const secretKey = z.strictObject({
   name: dnsName.describe('Name of the Secret.'),
   key: z.string().min(1).describe('Key in the Secret.'),
@@ -328,8 +335,9 @@ const aciSchema = z
       .describe('Log Analytics workspace that gets what tasks print.'),
     endpoint: z
       .string()
-      .refine((text) => /^https:\/\/[^/?#@]+$/.test(text) || /^http:\/\/(127\.0\.0\.1|localhost)(:\d+)?$/.test(text), {
-        error: 'must be an address such as "https://management.usgovcloudapi.net"; http is for this machine alone',
+      .refine((text) => /^https:\/\/[^/?#@]+$/.test(text) || isPrivateHttp(text), {
+        error:
+          'must be an address such as "https://management.usgovcloudapi.net"; http is for a stand-in under a private IP address alone',
       })
       .optional()
       .describe("Azure Resource Manager of another cloud. Default: Azure's public cloud."),

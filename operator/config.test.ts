@@ -109,12 +109,21 @@ describe('a wrong file is told with place, value and remedy', () => {
       ],
     ],
     [
+      'Azure by plain HTTP, at a public address',
+      file({
+        aci: '{ subscriptionId: 11111111-2222-3333-4444-555555555555, resourceGroup: g, location: westeurope, endpoint: "http://20.1.2.3" }',
+      }),
+      [
+        'aci.endpoint = "http://20.1.2.3": must be an address such as "https://management.usgovcloudapi.net"; http is for a stand-in under a private IP address alone',
+      ],
+    ],
+    [
       'Azure by plain HTTP',
       file({
         aci: '{ subscriptionId: 11111111-2222-3333-4444-555555555555, resourceGroup: g, location: westeurope, endpoint: "http://management.example" }',
       }),
       [
-        'aci.endpoint = "http://management.example": must be an address such as "https://management.usgovcloudapi.net"; http is for this machine alone',
+        'aci.endpoint = "http://management.example": must be an address such as "https://management.usgovcloudapi.net"; http is for a stand-in under a private IP address alone',
       ],
     ],
     [

@@ -33,7 +33,7 @@ export interface NodeInstallationOptions {
   /** Secrets in the namespace, beside that of the storage account: name → key → value. */
   readonly secrets?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** `config` of the chart's values, less queues, runner and webhook.allow. */
-  readonly config: (node: RealNode) => object;
+  readonly config: (node: RealNode) => object | Promise<object>;
   /** Other values of the chart, such as `replicas`. */
   readonly values?: object;
 }
@@ -70,7 +70,7 @@ export async function installOnNode(options: NodeInstallationOptions): Promise<N
       queues: options.queues.map((name) => ({ name })),
       runner: { image: runner },
       webhook: { allow: [host] },
-      ...options.config(node),
+      ...(await options.config(node)),
     },
     ...options.values,
   };

@@ -14,7 +14,7 @@ import { createContainerGroups } from './groups.ts';
  * The credential is that of the environment: a workload identity (AKS, or any cluster that is federated), a service principal
  * (AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET), or the managed identity of the node.
  *
- * @param endpoint undefined: Azure's public cloud. Over plain HTTP, which the configuration allows on this machine alone, no token is given
+ * @param endpoint undefined: Azure's public cloud. Over plain HTTP, which the configuration allows for private addresses alone, no token is given
  */
 export function createGroupsIn(endpoint: string | undefined, clock: Clock): AciControllerParts['groupsIn'] {
   const isPlain = endpoint?.startsWith('http:') === true;

@@ -10,12 +10,12 @@ import { type ArmOptions, type ArmService, createArm } from '#/testing/arm/servi
 
 /** A running stand-in. */
 export interface ArmServer extends ArmService, AsyncDisposable {
-  /** `http://127.0.0.1:PORT` */
+  /** `http://HOST:PORT` */
   readonly url: string;
 }
 
-/** Starts it on a free port of loopback. */
-export async function startArm(options: ArmOptions): Promise<ArmServer> {
+/** Starts it on a free port, of 127.0.0.1 unless another `host` is given. */
+export async function startArm(options: ArmOptions, host = '127.0.0.1'): Promise<ArmServer> {
   const arm = createArm(options);
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -33,14 +33,14 @@ export async function startArm(options: ArmOptions): Promise<ArmServer> {
   const server = createServer((request, response) => {
     handle(request, response).catch((error: unknown) => response.writeHead(599).end(String(error)));
   });
-  server.listen(0, '127.0.0.1');
+  server.listen(0, host);
   await once(server, 'listening');
   return {
     ...arm,
     get groups() {
       return arm.groups;
     },
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `http://${host}:${(server.address() as AddressInfo).port}`,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
