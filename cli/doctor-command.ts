@@ -1,6 +1,7 @@
 /** `slipway doctor`. */
 import type { Command } from 'commander';
 import { EXIT } from '../contract/runner-abi.ts';
+import { createLazyGroupsIn } from '../operator/aci/lazy-groups.ts';
 import type { InvalidAccess, StorageAccess } from '../queue/access.ts';
 import type { QueueInspector } from '../queue/inspect.ts';
 import type { Cluster, ClusterOptions } from './cluster.ts';
@@ -57,6 +58,7 @@ Exit codes: 0 no problem, 1 a problem, 2 wrong usage.`,
           cluster: surroundings.openCluster(options),
           environment: surroundings.storageAccess(),
           inspect: (access) => surroundings.inspectQueues(access),
+          groupsIn: (resourceGroup, endpoint) => createLazyGroupsIn(() => endpoint, clock)(resourceGroup),
           clock,
           version,
         },

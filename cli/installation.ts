@@ -21,6 +21,8 @@ export interface Deployment {
   /** The value of the variable that is set, by its name, and where it comes from. */
   readonly storage: { readonly variable: string; readonly from: SecretKey } | undefined;
   readonly webhookSecret: SecretKey | undefined;
+  /** Who it is in Azure: by a Secret of which it takes all keys, or by a token that a webhook of Azure's gives to its pods. */
+  readonly azure: { readonly secret: string | undefined; readonly workloadIdentity: boolean };
   /** Why it has no pods, in the controller's words. */
   readonly failure: string | undefined;
 }
@@ -40,9 +42,10 @@ interface RawDeployment {
   spec?: {
     replicas?: number;
     template?: {
+      metadata?: { labels?: Readonly<Record<string, string>> };
       spec?: {
         serviceAccountName?: string;
-        containers?: { name?: string; image?: string; env?: RawEnv[] }[];
+        containers?: { name?: string; image?: string; env?: RawEnv[]; envFrom?: { secretRef?: { name?: string } }[] }[];
         volumes?: { configMap?: { name?: string } }[];
       };
     };
@@ -90,6 +93,10 @@ function deploymentOf({ metadata, spec, status }: RawDeployment): Deployment {
     configMap: pod?.volumes?.find(({ configMap }) => configMap?.name !== undefined)?.configMap?.name,
     storage,
     webhookSecret: from('SLIPWAY_WEBHOOK_SECRET'),
+    azure: {
+      secret: container?.envFrom?.find(({ secretRef }) => secretRef?.name !== undefined)?.secretRef?.name,
+      workloadIdentity: spec?.template?.metadata?.labels?.['azure.workload.identity/use'] === 'true',
+    },
     failure: status?.conditions?.find(({ type, status: is }) => type === 'ReplicaFailure' && is === 'True')?.message,
   };
 }

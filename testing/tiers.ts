@@ -5,6 +5,8 @@ export interface Tier {
   readonly name: string;
   /** Why it cannot run here; undefined when it can. */
   readonly obstacle: () => Promise<string | undefined>;
+  /** Needs what costs money and belongs to somebody: nothing is missing where it does not run, and it is named all the same. */
+  readonly optIn?: boolean;
 }
 
 const nothing = async () => undefined;
@@ -21,8 +23,25 @@ export const tiers: readonly Tier[] = [
   { name: 'control-plane', obstacle: () => first(controlPlane) },
   { name: 'chaos', obstacle: () => first(controlPlane) },
   { name: 'images', obstacle: () => first([linux, root, ...commands(...engine)]) },
+  { name: 'live', optIn: true, obstacle: async () => liveObstacle(process.env) },
   { name: 'e2e', obstacle: () => first([linux, root, go, ...commands(...engine, ...node)]) },
 ];
+
+/** The services that can be tried, each by the variables that say where. A test of a service that is not named is skipped. */
+export const LIVE = {
+  Azure: ['SLIPWAY_AZURE_SUBSCRIPTION', 'SLIPWAY_AZURE_RESOURCE_GROUP', 'SLIPWAY_AZURE_LOCATION'],
+} as const satisfies Readonly<Record<string, readonly string[]>>;
+
+/** Whether the environment says where a service is. */
+export function isLive(service: keyof typeof LIVE, env: NodeJS.ProcessEnv): boolean {
+  return LIVE[service].every((name) => env[name] !== undefined);
+}
+
+function liveObstacle(env: NodeJS.ProcessEnv): string | undefined {
+  const services = Object.keys(LIVE) as (keyof typeof LIVE)[];
+  if (services.some((service) => isLive(service, env))) return undefined;
+  return services.map((service) => `${service}: set ${LIVE[service].join(', ')}`).join('; ');
+}
 
 type Check = () => Promise<string | undefined>;
 

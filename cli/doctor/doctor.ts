@@ -1,6 +1,8 @@
 /** The doctor: every check, in the order in which one builds on the other. Nothing is changed anywhere. */
 import type { Clock } from '../../lib/clock.ts';
 import { isKind } from '../../lib/errors.ts';
+import type { ContainerGroups } from '../../operator/aci/groups.ts';
+import { aciTerms } from '../../operator/aci/terms.ts';
 import type { Config } from '../../operator/config.ts';
 import type { InvalidAccess, StorageAccess } from '../../queue/access.ts';
 import type { QueueInspector } from '../../queue/inspect.ts';
@@ -8,6 +10,7 @@ import type { Cluster } from '../cluster.ts';
 import { type Deployment, readConfiguration } from '../installation.ts';
 import { ANY_ENVIRONMENT, readConfig } from '../read-config.ts';
 import { examineApiServer } from './api-server.ts';
+import { examineAzure, examineAzureIdentity } from './azure.ts';
 import { judgeClocks } from './clocks.ts';
 import { kubectl } from './commands.ts';
 import { type Finding, ok, problem, unknown } from './finding.ts';
@@ -25,6 +28,8 @@ export interface DoctorTools {
   /** The storage account of the environment. */
   readonly environment: StorageAccess | InvalidAccess;
   readonly inspect: (access: StorageAccess) => QueueInspector;
+  /** Container groups, asked for with the credentials of the environment. */
+  readonly groupsIn: (resourceGroup: string, endpoint: string | undefined) => ContainerGroups;
   readonly clock: Clock;
   /** This command line's version. */
   readonly version: string;
@@ -109,12 +114,34 @@ async function examineCluster(tools: DoctorTools, options: DoctorOptions): Promi
       ...rights,
       ...(secrets?.findings ?? [unknown('storage Secret', 'which one it is is not known without the Deployment')]),
       configuration.finding,
+      ...(await examineAci(tools, options, cluster, user, deployment, configuration.config)),
       ...(await examineNamespace(cluster, user, configuration.config)),
     ],
     config: configuration.config,
     secretAccess: secrets?.access,
     apiServerTime: server.time,
   };
+}
+
+/** Only where a task may run there. */
+async function examineAci(
+  { clock, groupsIn }: DoctorTools,
+  options: DoctorOptions,
+  cluster: Cluster,
+  user: string | undefined,
+  deployment: Deployment | undefined,
+  config: Config | undefined,
+): Promise<readonly Finding[]> {
+  const aci = config?.file.aci;
+  const terms = config && aciTerms(config.file);
+  const isUsed = [...(config?.policies.values() ?? [])].some(({ backend }) => backend === 'aci');
+  if (aci === undefined || terms === undefined || !isUsed) return [];
+  const groups = groupsIn(terms.resourceGroup, aci.endpoint);
+  const who = { clock, namespace: cluster.namespace, isOperator: options.self };
+  return [
+    ...(deployment === undefined ? [] : await examineAzureIdentity(cluster, user, deployment)),
+    await examineAzure(aci, groups, who),
+  ];
 }
 
 async function examineConfiguration(

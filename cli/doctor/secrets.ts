@@ -56,8 +56,12 @@ export async function examineSecrets(
   return { findings, access };
 }
 
-/** @param shell the value as a word for a shell, for the command that puts it into the Secret */
-async function examineKey(
+/**
+ * One key of a Secret.
+ *
+ * @param shell the value as a word for a shell, for the command that puts it into the Secret
+ */
+export async function examineKey(
   { api, namespace }: Cluster,
   user: string | undefined,
   check: string,

@@ -49,7 +49,7 @@ export async function startArm(options: ArmOptions, host = '127.0.0.1'): Promise
 }
 
 /** The SDK's own client, whose requests are answered by a stand-in in this process: nothing waits but by the test's clock. */
-export function clientFor(arm: ArmService, subscriptionId = 's'): ContainerInstanceManagementClient {
+export function clientFor(arm: Pick<ArmService, 'handle'>, subscriptionId = 's'): ContainerInstanceManagementClient {
   const client = new ContainerInstanceManagementClient({ getToken: async () => null }, subscriptionId, {
     endpoint: 'http://127.0.0.1',
     allowInsecureConnection: true,

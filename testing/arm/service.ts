@@ -19,6 +19,8 @@ export interface ArmFault {
   readonly takesEffectAfterMs?: number;
   /** No answer ever comes. */
   readonly hangs?: boolean;
+  /** The whole answer, in place of an error. */
+  readonly body?: object;
 }
 
 /** A request that came. */
@@ -315,6 +317,7 @@ export function createArm({
         void clock.sleep(fault.takesEffectAfterMs, new AbortController().signal).then(act);
       const version = searchParams.get('api-version');
       if (fault?.hangs === true) return { status: 0, hangs: true };
+      if (fault?.body !== undefined) return { status: fault.status, body: fault.body };
       if (fault !== undefined)
         return failed(fault.status, fault.code, fault.message ?? 'injected', fault.retryAfterSeconds);
       return version === API_VERSION

@@ -75,8 +75,8 @@ afterAll(() => resources.disposeAsync());
 interface Site extends AsyncDisposable {
   readonly queue: string;
   readonly arm: ArmServer;
-  put(type: string, count?: number): Promise<void>;
-  start(step?: AciCheckpointName | '--remove-groups'): Promise<OperatorProcess>;
+  put(type: string, count?: number, payload?: object): Promise<void>;
+  start(step?: AciCheckpointName | '--remove-groups', pod?: string): Promise<OperatorProcess>;
   jobs(): Promise<readonly RawJob[]>;
   /** Waits until so many are settled. */
   settled(count: number): Promise<readonly RawJob[]>;
@@ -91,7 +91,7 @@ async function setUp(name: string, config: object = {}): Promise<Site> {
     await startArm({
       clock: systemClock,
       deletesMs: 300,
-      program: (_, body) => (typeOf(body) === 'echo' ? startRunner(body) : undefined),
+      program: (_, body) => (['echo', 'bounded'].includes(typeOf(body)) ? startRunner(body) : undefined),
       behaviour: (group, body) => {
         const attempt = tries.get(group) ?? 0;
         tries.set(group, attempt + 1);
@@ -109,22 +109,23 @@ async function setUp(name: string, config: object = {}): Promise<Site> {
     queue,
     arm,
     jobs,
-    put: (type, count = 1) =>
+    put: (type, count = 1, payload = {}) =>
       queues.put(
         queue,
         ...Array.from({ length: count }, (_, at) => ({
           task_id: `${type}-${at}`,
           task_type: type,
-          payload: { at },
+          payload: { at, ...payload },
           webhook_url: `${sink.url}/${name}`,
         })),
       ),
-    start: async (step) => {
+    start: async (step, pod = 'operator-0') => {
       const operator = stack.use(
         await startOperator({
           kubeconfig,
           namespace: NAMESPACE,
           connectionString: azurite.connectionString,
+          env: { SLIPWAY_POD_NAME: pod },
           ...(step === undefined
             ? {}
             : step === '--remove-groups'
@@ -334,6 +335,65 @@ test.concurrent('I10 I13: uninstalled, no group is left and the Jobs stay; insta
   expect(jobs.map(({ status }) => [status?.succeeded, status?.failed ?? 0])).toEqual([1, 1, 1].map(() => [1, 0]));
   await eventually(async () => expect(site.arm.groups).toEqual([]), 60_000);
   expect(await second.stop()).toBe(0);
+});
+
+test.concurrent('I1 I13: of two operators one works; it is stopped, and the other goes on with the same groups', async () => {
+  await using site = await setUp('two');
+  await using first = await site.start(undefined, 'operator-a');
+  await first.waitFor('its lead', ({ msg }) => msg === 'this replica leads');
+  await using second = await site.start(undefined, 'operator-b');
+  await site.put('slow', 6);
+  await site.put('fail', 4);
+  await site.put('echo', 10);
+  await eventually(async () => expect(site.arm.alive().length).toBeGreaterThanOrEqual(6), 60_000);
+  const alive = site.arm.alive();
+  expect(await first.stop()).toBe(0);
+  // A stop ends no task.
+  expect(site.arm.requests.filter(({ operation, group }) => operation === 'stop' && alive.includes(group))).toEqual([]);
+  await site.put('done', 10);
+  const jobs = await site.settled(30);
+  expect(jobs.flatMap(({ metadata }) => site.arm.starts(metadata?.name ?? '')).toSorted()).toEqual([
+    ...Array<number>(26).fill(1),
+    // Both attempts of those that fail.
+    ...Array<number>(4).fill(2),
+  ]);
+  expect((await queues.poison(site.queue)).map(({ diagnosis }) => diagnosis.category)).toEqual(
+    Array(4).fill('TaskFailed'),
+  );
+  await eventually(async () => expect(site.arm.groups).toEqual([]), 60_000);
+  expect(site.arm.overwritten).toEqual([]);
+  expect(await second.stop()).toBe(0);
+});
+
+test.concurrent('while no operator is there, our runner ends at its time, and a foreign image by the timeout in its command', async () => {
+  const bounded = {
+    image: 'example.test/foreign:1',
+    command: ['timeout', '8', 'sleep', '600'],
+    attempts: 1,
+    timeoutSeconds: 600,
+  };
+  await using site = await setUp('alone', {
+    taskTypes: { echo: { attempts: 1, timeoutSeconds: 8, graceSeconds: 1 }, bounded },
+  });
+  await site.put('echo', 1, { sleepMs: 600_000 });
+  await site.put('bounded');
+  {
+    await using operator = await site.start();
+    await eventually(async () => expect(site.arm.alive()).toHaveLength(2), 60_000);
+    await operator.kill();
+  }
+  await eventually(async () => expect(site.arm.alive()).toEqual([]), 60_000);
+  expect(site.arm.requests.filter(({ operation }) => operation === 'stop' || operation === 'delete')).toEqual([]);
+  await using operator = await site.start();
+  await site.settled(2);
+  expect(bodies('alone').map(({ status, error }) => [status, error?.code])).toEqual(
+    expect.arrayContaining([
+      ['failed', 'TaskTimedOut'],
+      ['failed', 'TaskFailed'],
+    ]),
+  );
+  await eventually(async () => expect(site.arm.groups).toEqual([]), 60_000);
+  expect(await operator.stop()).toBe(0);
 });
 
 function count(words: readonly string[]): Record<string, number> {

@@ -18,6 +18,7 @@ import { parseConfig } from '#/operator/config.ts';
 import type { RawJob } from '#/operator/jobs/records.ts';
 import { storageAccess } from '#/queue/access.ts';
 import { createQueueInspector } from '#/queue/inspect.ts';
+import { startArm } from '#/testing/arm/server.ts';
 import { AZURITE_ACCOUNT, type Azurite, startAzurite } from '#/testing/azurite.ts';
 import { binDirectory } from '#/testing/binaries.ts';
 import { type ControlPlane, startControlPlane } from '#/testing/control-plane.ts';
@@ -269,6 +270,9 @@ test('clocks that differ: this machine’s, by an injected clock', async () => {
         cluster: connectCluster({ namespace: NAMESPACE }, clock, 15_000),
         environment: access,
         inspect: (of) => createQueueInspector(of, clock),
+        groupsIn: () => {
+          throw new Error('no task runs on Azure');
+        },
         clock,
         version: VERSION,
       },
@@ -389,4 +393,97 @@ test('a values file comes to the configuration that the chart mounts', async () 
   if (read.kind === 'wrong') throw new Error(read.problems.join());
   expect(read.form).toBe('values');
   expect(read.config.file).toEqual(mounted.file);
+});
+
+test('tasks on Azure: who the operator is there, and whether it is let in', async () => {
+  await using arm = await startArm({ clock: systemClock });
+  const group = (namespace: string) => ({
+    location: 'westeurope',
+    tags: { 'slipway-namespace': namespace },
+    properties: {
+      osType: 'Linux' as const,
+      containers: [{ name: 'task', properties: { image: 'i', resources: { requests: { cpu: 1, memoryInGB: 1 } } } }],
+    },
+  });
+  arm.plant('own', group(NAMESPACE));
+  arm.plant('other', group('elsewhere'));
+  const aci = {
+    subscriptionId: '11111111-1111-4111-8111-111111111111',
+    resourceGroup: 'tasks',
+    location: 'westeurope',
+    endpoint: arm.url,
+  };
+  const upgrade = async (azure: object) => {
+    const values = join(directory.path, 'azure.yaml');
+    await writeFile(
+      values,
+      stringify({ ...VALUES, config: { ...VALUES.config, taskTypes: { echo: { backend: 'aci' } }, aci }, azure }),
+    );
+    await cluster.helm(['upgrade', 'slipway', CHART, '-n', NAMESPACE, '-f', values, '--wait', '--force-conflicts']);
+  };
+  const ofAzure = async (...args: string[]) => {
+    const { findings } = await doctor(args);
+    return findings.filter(({ check }) => check.startsWith('Azure'));
+  };
+
+  await upgrade({});
+  expect(await ofAzure('--self')).toEqual([
+    {
+      state: 'OK',
+      check: 'Azure identity',
+      detail: 'that of the node: neither azure.clientId nor azure.existingSecret is set',
+    },
+    {
+      state: 'OK',
+      check: 'Azure',
+      detail: `resource group tasks: 2 container groups, 1 of them of tasks of ${NAMESPACE}; aci.limits.groups is 100. Making and deleting one is not tried`,
+    },
+  ]);
+  expect((await ofAzure())[1]).toMatchObject({
+    state: 'OK',
+    detail: expect.stringContaining('Asked as who you are in Azure, not as the operator'),
+    command: `kubectl -n ${NAMESPACE} exec deploy/slipway -- node /app/cli/slipway.mjs doctor --self`,
+  });
+  arm.use(() => ({ status: 403, code: 'AuthorizationFailed', message: 'The client does not have authorization' }));
+  expect((await ofAzure('--self'))[1]).toMatchObject({
+    state: 'PROBLEM',
+    detail: expect.stringContaining('AuthorizationFailed (HTTP 403): The client does not have authorization'),
+    command: expect.stringMatching(/^az role assignment create --role "Slipway tasks" --scope \S+\/tasks --assignee/),
+  });
+  // Of the operator that says nothing.
+  expect((await ofAzure())[1]).toMatchObject({ state: 'UNKNOWN', command: expect.stringContaining('doctor --self') });
+  arm.use(() => ({
+    status: 404,
+    code: 'ResourceGroupNotFound',
+    message: "Resource group 'tasks' could not be found.",
+  }));
+  expect((await ofAzure())[1]).toMatchObject({
+    state: 'PROBLEM',
+    command: `az group create --subscription ${aci.subscriptionId} -n tasks -l westeurope`,
+  });
+  arm.use(undefined);
+
+  // No webhook gives the pods a token here.
+  await upgrade({ clientId: '22222222-2222-4222-8222-222222222222' });
+  expect((await ofAzure('--self'))[0]).toMatchObject({
+    state: 'PROBLEM',
+    check: 'Azure identity',
+    detail: expect.stringContaining('has not been given its token'),
+    command: `kubectl -n ${NAMESPACE} rollout restart deployment/slipway`,
+  });
+  await upgrade({ existingSecret: 'slipway-azure' });
+  const [missing] = await ofAzure('--self');
+  expect(missing).toMatchObject({ state: 'PROBLEM', detail: `there is no Secret slipway-azure in ${NAMESPACE}` });
+  const keys = ['AZURE_TENANT_ID', 'AZURE_CLIENT_ID', 'AZURE_CLIENT_SECRET'].map(
+    (key) => `--from-literal=${key}=hidden`,
+  );
+  await cluster.kubectl(['-n', NAMESPACE, 'create', 'secret', 'generic', 'slipway-azure', ...keys.slice(0, 2)]);
+  const [incomplete] = await ofAzure('--self');
+  expect(incomplete?.detail).toContain('has not the key AZURE_CLIENT_SECRET that the Deployment names');
+  await run('sh', ['-c', incomplete?.command ?? 'exit 99'], { env: env({ AZURE_CLIENT_SECRET: 'hidden' }) });
+  expect((await ofAzure('--self'))[0]).toEqual({
+    state: 'OK',
+    check: 'Azure Secret',
+    detail: 'Secret slipway-azure has AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET',
+  });
 });
