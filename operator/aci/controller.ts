@@ -2,16 +2,15 @@
  * Runs Jobs on Azure Container Instances: what Kubernetes' Job controller, scheduler and kubelets do for others. It acts on
  * `spec.managedBy` alone and keeps everything it must remember on the Jobs. What is due is decided in decide.ts; here are the effects.
  */
-import { createHash } from 'node:crypto';
 import { diagnose } from '../../contract/diagnosis.ts';
-import { ANNOTATION, TAG, TASK_CONTAINER } from '../../contract/identity.ts';
+import { TAG, TASK_CONTAINER } from '../../contract/identity.ts';
 import { reportIn } from '../../contract/runner-abi.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { isKind, messageOf, ServiceError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Checkpoint } from '../checkpoint.ts';
 import { noteAnnotation } from '../jobs/notes.ts';
-import type { FullJob, JobRecord, JobStatus } from '../jobs/records.ts';
+import type { JobRecord, JobStatus } from '../jobs/records.ts';
 import type { JobStore } from '../jobs/store.ts';
 import type { JobsView, Tombstone } from '../jobs/view.ts';
 import type { Metrics } from '../metrics.ts';
@@ -26,33 +25,18 @@ import {
   hasGroup,
   isOnAci,
   readAttempts,
-  type Trouble,
   withAttempt,
 } from './attempts.ts';
+import { composeGroup } from './compose.ts';
 import type { ContainerGroup } from './container-group.ts';
 import { decideAci, PUT_HORIZON_MS, type Sight } from './decide.ts';
-import { fieldOf } from './fields.ts';
 import type { ContainerGroups, GroupRecord } from './groups.ts';
-import { groupRates, pollMs, RateLimit, READ_RATES } from './rates.ts';
-import { NO_REFERENCE, type ReadReference, readSources } from './references.ts';
+import { pollMs, RateLimit, READ_RATES } from './rates.ts';
+import type { ReadReference } from './references.ts';
 import { keepSweeping } from './sweep.ts';
-import { type Place, translate } from './translate.ts';
+import type { AciTerms } from './terms.ts';
 import { isRefusal, troubleOfPut } from './trouble.ts';
-
-/** Where groups are made now, and how many may be. */
-export interface AciTerms {
-  /** Resource id of the resource group. */
-  readonly resourceGroup: string;
-  readonly place: Omit<Place, 'logAnalytics'>;
-  /** The workspace's key is read from its Secret when a group is made. */
-  readonly logAnalytics: { readonly workspaceId: string; readonly workspaceKey: SecretKey } | undefined;
-  readonly limits: { readonly groups: number; readonly per5Minutes: number; readonly perHour: number };
-}
-
-interface SecretKey {
-  readonly name: string;
-  readonly key: string;
-}
+import { Turns } from './turns.ts';
 
 /** What the controller works with. */
 export interface AciControllerParts {
@@ -89,6 +73,8 @@ const UNTOLD_FAILURES = 5;
 /** Last words are asked for so long. */
 const HEAR_WITHIN_MS = 60_000;
 const LINES = 60;
+/** Characters that are kept of the words of a program that makes no report. */
+const LONGEST_WORDS = 4000;
 const LONGEST_S = 1e9;
 
 /** An attempt that is claimed, and what is to be asked for. `begun`: monotonic, before it was written. */
@@ -98,21 +84,13 @@ interface Claim {
   readonly written: JobRecord;
   readonly begun: number;
 }
-const LONGEST_WORDS = 4000;
 
 export class AciController {
   readonly #parts: AciControllerParts;
   readonly #work: WorkQueue;
-  #deletes: RateLimit | undefined;
-  #creates: RateLimit | undefined;
-  /** Jobs that wait for their turn to have a group made, since when (monotonic), and whether they have said so. */
-  readonly #waiting = new Map<string, { readonly since: number; readonly age: number; told: boolean }>();
+  readonly #turns: Turns;
   /** Since when (monotonic) last words have been asked for in vain. */
   readonly #hearing = new Map<string, number>();
-  /** No PUT for this Job before that moment (monotonic). */
-  readonly #notBefore = new Map<string, number>();
-  /** No group is made at all before that moment: the region, or the subscription, has no room. */
-  #noRoomUntil = 0;
   /** Jobs that have a group, or may have one. */
   readonly #live = new Set<string>();
   readonly #reads = new RateLimit(READ_RATES);
@@ -122,6 +100,7 @@ export class AciController {
   constructor(parts: AciControllerParts) {
     const { clock, log, view } = parts;
     this.#parts = parts;
+    this.#turns = new Turns({ clock, view, terms: parts.terms, groups: () => this.groups });
     this.#work = new WorkQueue(
       clock,
       (name, signal) => this.#look(name, signal),
@@ -150,8 +129,7 @@ export class AciController {
 
   /** This process leads now, or no longer: whoever leads meanwhile makes groups and deletes them, and it is the Jobs that tell. */
   leadershipChanged(): void {
-    this.#creates = undefined;
-    this.#deletes = undefined;
+    this.#turns.startOver();
     this.#removals.clear();
     for (const { name } of this.#parts.view.jobs()) this.wake(name);
   }
@@ -179,37 +157,13 @@ export class AciController {
 
   /** Jobs that wait for their turn. */
   get waiting(): number {
-    return this.#waiting.size;
-  }
-
-  /**
-   * The limits, begun with what the Jobs tell of the hour before: another operator may have made those groups. When one was deleted is
-   * not told; as late as it may have been.
-   */
-  #limits(): { readonly creates: RateLimit; readonly deletes: RateLimit } {
-    const { clock, terms, view } = this.#parts;
-    const { per5Minutes, perHour } = terms()?.limits ?? { per5Minutes: 100, perHour: 300 };
-    const rates = groupRates(per5Minutes, perHour);
-    const before = () => [...view.jobs()].filter(isOnAci).flatMap((job) => readAttempts(job) ?? []);
-    const mono = (moment: number) => Math.min(0, moment - clock.now()) + clock.monotonic();
-    this.#creates ??= new RateLimit(
-      rates,
-      before().map(({ lastPutAt, claimedAt }) => mono(lastPutAt ?? claimedAt)),
-    );
-    this.#deletes ??= new RateLimit(
-      rates,
-      before().flatMap(({ end, gone }) => (gone === true && end !== undefined ? [mono(end.at)] : [])),
-    );
-    this.#creates.rates = rates;
-    this.#deletes.rates = rates;
-    return { creates: this.#creates, deletes: this.#deletes };
+    return this.#turns.waiting;
   }
 
   #forget(name: string): void {
     this.#live.delete(name);
-    this.#waiting.delete(name);
+    this.#turns.forget(name);
     this.#hearing.delete(name);
-    this.#notBefore.delete(name);
     this.#removals.delete(name);
   }
 
@@ -237,7 +191,7 @@ export class AciController {
           continue;
         }
         case 'rest':
-          this.#waiting.delete(name);
+          this.#turns.done(name);
           return decision.lookAgainMs;
         case 'poll':
           return Math.min(decision.atMostMs, pollMs(decision.sinceMs, this.groups, clock.random()));
@@ -327,9 +281,9 @@ export class AciController {
   ): Promise<number | undefined> {
     const { clock, checkpoint, isLeading, terms, groupsIn } = this.#parts;
     const now = terms();
-    if (now === undefined || this.#turnMs(job) > 0) return LOOK_SOON_MS;
+    if (now === undefined || this.#turns.waitMs(job) > 0) return LOOK_SOON_MS;
     // Taken before anything is waited for: whoever looks at another Job meanwhile sees it.
-    const giveBack = this.#limits().creates.take(clock.monotonic());
+    const giveBack = this.#turns.creates.take(clock.monotonic());
     this.#live.add(job.name);
     let claim: Claim | undefined;
     try {
@@ -341,7 +295,7 @@ export class AciController {
       }
     }
     if (claim === undefined) return REFUSED_AGAIN_MS;
-    this.#waiting.delete(job.name);
+    this.#turns.done(job.name);
     this.#removals.delete(job.name);
     await checkpoint('claimed', job.name);
     if (!isLeading() || clock.monotonic() - claim.begun > CLAIM_USABLE_MS) return PUT_HORIZON_MS;
@@ -371,9 +325,9 @@ export class AciController {
       deadlineSeconds: full.template.spec?.activeDeadlineSeconds ?? LONGEST_S,
     };
     const attempt: Attempt = { ...before, place: terms.resourceGroup };
-    const made = await this.#translate(full, attempt, terms, signal);
+    const made = await composeGroup(full, attempt.n, terms, this.#parts, signal);
     if ('trouble' in made) {
-      this.#notBefore.set(job.name, clock.monotonic() + REFUSED_AGAIN_MS);
+      this.#turns.refuse(job.name, REFUSED_AGAIN_MS);
       await this.#note(job, attempts, { ...attempt, trouble: made.trouble }, signal);
       return undefined;
     }
@@ -383,30 +337,11 @@ export class AciController {
     return { attempt: { ...attempt, lastPutAt: putAt }, group: made.group, written, begun };
   }
 
-  /** Milliseconds until it is this Job's turn to have a group made; the oldest one's comes first. */
-  #turnMs({ name, createdAt }: JobRecord): number {
-    const now = this.#parts.clock.monotonic();
-    const limits = this.#parts.terms()?.limits;
-    const { since = now, told = false } = this.#waiting.get(name) ?? {};
-    this.#waiting.set(name, { since, age: createdAt, told });
-    if (limits === undefined) return REFUSED_AGAIN_MS;
-    const blockedMs = Math.max(this.#noRoomUntil, this.#notBefore.get(name) ?? 0) - now;
-    if (blockedMs > 0) return blockedMs;
-    const { creates } = this.#limits();
-    const room = Math.min(creates.free(now), limits.groups - this.groups);
-    if (room <= 0) return Math.max(creates.waitMs(now), LOOK_SOON_MS);
-    const older = [...this.#waiting].filter(
-      ([other, { age }]) =>
-        (this.#notBefore.get(other) ?? 0) <= now && (age < createdAt || (age === createdAt && other < name)),
-    );
-    return older.length < room ? 0 : LOOK_SOON_MS;
-  }
-
   /** Milliseconds that it waits for its turn; says so on the Job once that has lasted. */
   async #awaitTurn(job: JobRecord, signal: AbortSignal): Promise<number> {
     const { store, view, clock, terms, log } = this.#parts;
-    const waitMs = Math.min(this.#turnMs(job), 10_000);
-    const waiting = this.#waiting.get(job.name);
+    const waitMs = Math.min(this.#turns.waitMs(job), 10_000);
+    const waiting = this.#turns.waitingOf(job.name);
     if (waitMs === 0 || waiting === undefined || waiting.told || clock.monotonic() - waiting.since < WAIT_UNTOLD_MS)
       return waitMs;
     const limits = terms()?.limits;
@@ -442,63 +377,15 @@ export class AciController {
     }
   }
 
-  /** The group, or what is missing for it. */
-  async #translate(
-    { record, template }: FullJob,
-    { n }: Attempt,
-    { place, logAnalytics }: AciTerms,
-    signal: AbortSignal,
-  ): Promise<{ readonly group: ContainerGroup } | { readonly trouble: Trouble }> {
-    const { installation, namespace, read } = this.#parts;
-    const named = { name: record.name, namespace, uid: record.uid };
-    try {
-      const sources = await readSources(template, read, signal);
-      const tags = {
-        [TAG.installation]: installation,
-        [TAG.namespace]: namespace,
-        [TAG.job]: record.name,
-        [TAG.jobUid]: record.uid,
-        [TAG.message]: record.annotations[ANNOTATION.messageId] ?? '',
-        [TAG.queue]: record.annotations[ANNOTATION.queue] ?? '',
-        [TAG.attempt]: String(n),
-        [TAG.spec]: createHash('sha256')
-          .update(JSON.stringify([template, place]))
-          .digest('hex')
-          .slice(0, 12),
-      };
-      const key = logAnalytics && (await read('Secret', logAnalytics.workspaceKey.name, signal));
-      const workspaceKey = Buffer.from(key?.[logAnalytics?.workspaceKey.key ?? ''] ?? '', 'base64').toString('utf8');
-      if (logAnalytics !== undefined && workspaceKey === '') {
-        const { name, key: missing } = logAnalytics.workspaceKey;
-        throw new ServiceError(
-          'forbidden',
-          NO_REFERENCE,
-          `aci.logAnalytics: there is no key ${missing} in the Secret ${name}`,
-        );
-      }
-      const whole = logAnalytics && { workspaceId: logAnalytics.workspaceId, workspaceKey };
-      const made = translate(template, { ...place, logAnalytics: whole }, tags, {
-        ...sources,
-        field: (path) => fieldOf(template, named, path),
-      });
-      if (made.kind === 'group') return made;
-      const message = made.missing.map(({ field, reason }) => `${field}: ${reason}`).join('; ');
-      return { trouble: { reason: 'CreateContainerConfigError', message } };
-    } catch (error) {
-      if (!(error instanceof ServiceError) || error.code !== NO_REFERENCE) throw error;
-      return { trouble: { reason: 'CreateContainerConfigError', message: error.message } };
-    }
-  }
-
   /** A PUT that was refused is tried again later; of one without an answer nobody knows yet. */
   async #seeRefusal(job: JobRecord, claimed: Attempt, error: unknown, signal: AbortSignal): Promise<number> {
-    const { clock, log } = this.#parts;
+    const { log } = this.#parts;
     if (!(error instanceof ServiceError) || signal.aborted) throw error;
     log.warn({ job: job.name, attempt: claimed.n, code: error.code, err: error }, 'the container group was not made');
     if (!isRefusal(error)) return LOOK_SOON_MS;
     const waitMs = Math.max(error.retryAfterMs ?? 0, REFUSED_AGAIN_MS);
-    this.#notBefore.set(job.name, clock.monotonic() + waitMs);
-    if (isKind(error, 'throttled')) this.#noRoomUntil = clock.monotonic() + waitMs;
+    this.#turns.refuse(job.name, waitMs);
+    if (isKind(error, 'throttled')) this.#turns.close(waitMs);
     // A group in transition is one of ours that comes or goes: no trouble, and soon over.
     const trouble = error.code === 'ContainerGroupTransitioning' ? undefined : troubleOfPut(error);
     const { putAt: _, ...settled } = claimed;
@@ -528,7 +415,7 @@ export class AciController {
         if (signal.aborted) throw error;
         log.debug({ job: name, err: error }, 'the container group could not be stopped; it is deleted');
       });
-    const { deletes } = this.#limits();
+    const { deletes } = this.#turns;
     const waitMs = deletes.waitMs(now);
     if (waitMs > 0) return Math.min(waitMs, 10_000);
     deletes.take(now);
