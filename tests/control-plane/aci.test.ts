@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ANNOTATION, LABEL } from '#/contract/identity.ts';
 import { webhookBodySchema } from '#/contract/webhook.ts';
 import { systemClock } from '#/lib/clock.ts';
-import { ACI_CHECKPOINTS, type AciCheckpointName } from '#/operator/checkpoint.ts';
+import { ACI_CHECKPOINTS, type AciCheckpointName, CHECKPOINTS, type CheckpointName } from '#/operator/checkpoint.ts';
 import type { RawJob } from '#/operator/jobs/records.ts';
 import { type Behaviour, ORDINARY } from '#/testing/arm/life.ts';
 import type { GroupBody } from '#/testing/arm/rules.ts';
@@ -76,7 +76,7 @@ interface Site extends AsyncDisposable {
   readonly queue: string;
   readonly arm: ArmServer;
   put(type: string, count?: number, payload?: object): Promise<void>;
-  start(step?: AciCheckpointName | '--remove-groups', pod?: string): Promise<OperatorProcess>;
+  start(step?: CheckpointName | AciCheckpointName | '--remove-groups', pod?: string): Promise<OperatorProcess>;
   jobs(): Promise<readonly RawJob[]>;
   /** Waits until so many are settled. */
   settled(count: number): Promise<readonly RawJob[]>;
@@ -212,8 +212,14 @@ test.concurrent('I1 I2 I3 I7 I8 I13: 200 messages, each with one Job, one outcom
   expect(await operator.stop()).toBe(0);
 });
 
+/** Those that every task comes to. None is held or cancelled here, and it is the operator after each kill that adopts. */
+const STEPS = [
+  ...CHECKPOINTS.filter((step) => !['started', 'adopted', 'ended', 'pod-removed'].includes(step)),
+  ...ACI_CHECKPOINTS,
+];
+
 describe.concurrent('killed and started again', () => {
-  test.concurrent.each(ACI_CHECKPOINTS)('at the step "%s"', async (step) => {
+  test.concurrent.each(STEPS)('at the step "%s"', async (step) => {
     const name = `killed-${step}`;
     await using site = await setUp(name);
     await site.put('echo');
@@ -227,7 +233,10 @@ describe.concurrent('killed and started again', () => {
     await site.settled(2);
     await eventually(async () => expect(site.arm.groups).toEqual([]), 60_000);
     expect(site.arm.overwritten).toEqual([]);
-    expect(count(bodies(name).map(({ status }) => status))).toMatchObject({ completed: expect.any(Number), failed: 1 });
+    expect(count(bodies(name).map(({ status }) => status))).toEqual({
+      completed: expect.any(Number),
+      failed: expect.any(Number),
+    });
     expect(
       new Set(sink.requests.filter(({ path }) => path === `/${name}`).map(({ headers }) => headers['webhook-id'])).size,
     ).toBe(2);
