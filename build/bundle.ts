@@ -9,8 +9,10 @@
  *     npm run build
  */
 import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type OutputChunk, rolldown } from 'rolldown';
+import { writeRunnerPackage } from './runner-package.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -18,7 +20,14 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const entries = {
   operator: { operator: 'operator/main.ts' },
   slipway: { slipway: 'cli/in-pod.ts', main: 'cli/main.ts' },
-  runner: { runner: 'job-runner/main.ts' },
+  runner: {
+    runner: 'job-runner/main.ts',
+    // The thread that reads documents is a program of its own.
+    'extraction-worker': 'job-runner/documents/extraction-worker.ts',
+    // For handlers of one's own: see runner-package.ts.
+    sdk: 'job-runner/sdk.ts',
+    testing: 'job-runner/testing.ts',
+  },
 } as const;
 
 /** What is bundled. */
@@ -67,4 +76,5 @@ if (import.meta.main) {
       console.log(`dist/${program}/${fileName}`.padEnd(44), `${Math.ceil(code.length / 1024)} kB`);
     }
   }
+  await writeRunnerPackage(join(root, 'dist/runner'));
 }

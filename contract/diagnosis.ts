@@ -27,6 +27,11 @@ export const HINTS = {
 /** A reason from the taxonomy. */
 export type Category = keyof typeof HINTS;
 
+/** Whether a text names one. */
+export function isCategory(text: string): text is Category {
+  return Object.hasOwn(HINTS, text);
+}
+
 /** A category with what happened in this case and what to do about it. */
 export interface Diagnosis {
   readonly category: Category;

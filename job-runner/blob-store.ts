@@ -30,6 +30,14 @@ export interface BlobStore {
   /** @throws ServiceError, BlobTooLarge */
   get(container: string, path: string, maxBytes: number, signal: AbortSignal): Promise<Blob>;
   /**
+   * Reads a text; undefined when there is no blob of that name, or no such container.
+   *
+   * @throws ServiceError, BlobTooLarge
+   */
+  getText(container: string, path: string, maxBytes: number, signal: AbortSignal): Promise<string | undefined>;
+  /** Removes a blob; one that is not there is no error. @throws ServiceError */
+  remove(container: string, path: string, signal: AbortSignal): Promise<void>;
+  /**
    * Writes a JSON text, over whatever is there; makes the container when it is missing.
    *
    * @returns the blob's URL, without credentials
@@ -58,6 +66,15 @@ export function openBlobStore(connectionString: Secret, clock: Clock): BlobStore
     host: new URL(service.url).host,
     get: (container, path, maxBytes, signal) =>
       download(service.getContainerClient(container).getBlobClient(path), maxBytes, clock, signal),
+    getText: async (container, path, maxBytes, signal) => {
+      const client = service.getContainerClient(container).getBlobClient(path);
+      return (await ifThere(download(client, maxBytes, clock, signal)))?.bytes.toString('utf8');
+    },
+    remove: async (container, path, signal) => {
+      const abortSignal = clock.deadline(PUT_MS, signal);
+      const removed = service.getContainerClient(container).getBlobClient(path).deleteIfExists({ abortSignal });
+      await ifThere(removed.catch((error) => Promise.reject(classify(error))));
+    },
     put: (container, path, json, signal) => upload(service, container, path, json, clock.deadline(PUT_MS, signal)),
   };
 }
@@ -90,6 +107,15 @@ async function download(client: BlobClient, maxBytes: number, clock: Clock, sign
     return { bytes: await readBody(response, maxBytes), contentType: response.contentType };
   } catch (error) {
     throw classify(error);
+  }
+}
+
+async function ifThere<T>(asked: Promise<T>): Promise<T | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (isKind(error, 'not-found')) return undefined;
+    throw error;
   }
 }
 

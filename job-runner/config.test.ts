@@ -1,16 +1,22 @@
 import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { type RunnerConfig, readConfig, webhookBase } from './config.ts';
+import { readConfig, webhookBase } from './config.ts';
+import type { PollingConfig, TaskConfig } from './settings.ts';
 
 const CONNECTION =
   'DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=c2VjcmV0LWtleQ==;EndpointSuffix=core.windows.net';
 const SIGNING = `whsec_${randomBytes(32).toString('base64')}`;
 
-const valid = (env: NodeJS.ProcessEnv): RunnerConfig => {
-  const reading = readConfig({ TASK_DATA: '{}', ...env });
+const read = (env: NodeJS.ProcessEnv): TaskConfig | PollingConfig => {
+  const reading = readConfig(env);
   if (reading.kind === 'invalid') throw new Error(reading.problems.join('\n'));
   return reading.config;
+};
+const valid = (env: NodeJS.ProcessEnv): TaskConfig => {
+  const config = read({ TASK_DATA: '{}', ...env });
+  if (config.mode !== 'task') throw new Error('it would poll');
+  return config;
 };
 const problems = (env: NodeJS.ProcessEnv): readonly string[] => {
   const reading = readConfig({ TASK_DATA: '{}', ...env });
@@ -20,13 +26,18 @@ const problems = (env: NodeJS.ProcessEnv): readonly string[] => {
 describe('readConfig', () => {
   test('TASK_DATA alone is enough', () => {
     expect(valid({})).toEqual({
+      mode: 'task',
       taskData: '{}',
       taskId: '',
       taskType: '',
       clientId: 'default',
+      pod: undefined,
+      handlers: [],
+      rate: undefined,
+      webhookId: undefined,
       timeoutMs: 1_800_000,
       maxAttempts: 1,
-      webhook: { idBase: undefined, format: 'slipway', allow: [], secrets: [] },
+      webhook: { format: 'slipway', allow: [], secrets: [] },
       terminationLog: '/dev/termination-log',
       logLevel: 'info',
       settings: {
@@ -34,7 +45,7 @@ describe('readConfig', () => {
         resultContainer: 'results',
         maxDocumentBytes: 50 * 1024 * 1024,
         documentHosts: [],
-        openAiKey: undefined,
+        openAi: undefined,
         supabase: undefined,
       },
     });
@@ -57,29 +68,82 @@ describe('readConfig', () => {
       RESULT_CONTAINER: 'out',
       DOCUMENT_MAX_MIB: '1',
       DOCUMENT_URL_HOSTS: 'cdn.example.com',
-      OPENAI_API_KEY: 'k',
+      OPENAI_API_KEY: 'sk-hidden',
+      OPENAI_BASE_URL: 'https://acme.openai.azure.com/openai/v1/',
+      OPENAI_MODEL: 'gpt-5',
+      OPENAI_CONTEXT_TOKENS: '50000',
+      OPENAI_PRICE_INPUT: '0.25',
+      OPENAI_PRICE_OUTPUT: '2',
       SUPABASE_URL: 'https://x.supabase.co',
-      SUPABASE_KEY: 'k',
+      SUPABASE_KEY: 'sb-hidden',
+      SUPABASE_SCHEMA: 'docs',
+      SLIPWAY_HANDLERS: '/app/a.ts, b.mjs',
+      HOSTNAME: 'acme-echo-1',
     });
+    expect(config).toMatchObject({ pod: 'acme-echo-1', handlers: ['/app/a.ts', 'b.mjs'] });
+    expect(config.settings.openAi).toMatchObject({
+      baseUrl: 'https://acme.openai.azure.com/openai/v1/',
+      model: 'gpt-5',
+      contextTokens: 50_000,
+      maxOutputTokens: 8000,
+      prices: { input: 0.25, output: 2 },
+    });
+    expect(config.settings.supabase).toMatchObject({ url: 'https://x.supabase.co', schema: 'docs' });
     expect(config).toMatchObject({ clientId: 'acme', timeoutMs: 60_000, maxAttempts: 3, terminationLog: '/tmp/log' });
+    expect(config.webhookId).toBe('abc');
     expect(config.webhook).toMatchObject({
-      idBase: 'abc',
       format: 'result',
       allow: ['backend.prod.svc', '10.0.0.0/8', '*.example.com'],
     });
     expect(config.webhook.secrets.map((secret) => secret.reveal())).toEqual([SIGNING, SIGNING]);
     expect(config.settings).toMatchObject({ maxDocumentBytes: 1_048_576, documentHosts: ['cdn.example.com'] });
     expect(config.settings.storage?.reveal()).toContain('AccountName=acme;AccountKey=c2VjcmV0LWtleQ==');
-    expect(inspect(config, { depth: 9 }) + JSON.stringify(config)).not.toMatch(/c2VjcmV0|whsec_/);
+    expect(inspect(config, { depth: 9 }) + JSON.stringify(config)).not.toMatch(/c2VjcmV0|whsec_|hidden/);
   });
 
   test('a variable that is set to nothing is not set', () => {
     expect(valid({ WORKER_TASK_TIMEOUT: '', SLIPWAY_WEBHOOK_SECRET: '', OPENAI_API_KEY: '' }).timeoutMs).toBe(
       1_800_000,
     );
-    expect(problems({ TASK_DATA: '' })).toEqual([
-      expect.stringMatching(/^TASK_DATA is not set, so there is no task to do\. /),
-    ]);
+  });
+
+  describe('without a task', () => {
+    const QUEUES = { WORKER_QUEUES: 'acme-tasks globex-tasks', AZURE_STORAGE_CONNECTION_STRING: CONNECTION };
+
+    test('queues are polled where some are named', () => {
+      expect(read(QUEUES)).toMatchObject({
+        mode: 'polling',
+        queues: ['acme-tasks', 'globex-tasks'],
+        concurrency: 1,
+        maxAttempts: 3,
+        idle: { shortestMs: 5000, longestMs: 60_000 },
+        access: { account: 'acme' },
+      });
+    });
+
+    test.each<[string, NodeJS.ProcessEnv, RegExp]>([
+      [
+        'nothing to do',
+        {},
+        /^TASK_DATA is not set, so there is no task to do\. .*To poll queues .* set WORKER_QUEUES$/,
+      ],
+      ['TASK_DATA is empty: no worker of a broken template', { ...QUEUES, TASK_DATA: '' }, /^TASK_DATA is empty\. /],
+      ['TASK_ID without it: the same', { ...QUEUES, TASK_ID: 't' }, /^TASK_ID is set, and TASK_DATA is not/],
+      [
+        'a queue that cannot be',
+        { ...QUEUES, WORKER_QUEUES: 'Acme' },
+        /has the entry "Acme", which is no name of a queue/,
+      ],
+      ['no account', { WORKER_QUEUES: 'acme-tasks' }, /AZURE_STORAGE_CONNECTION_STRING/],
+      [
+        'an idle time that shrinks',
+        { ...QUEUES, WORKER_IDLE_MIN: '9', WORKER_IDLE_MAX: '8' },
+        /^WORKER_IDLE_MIN = 9 is more/,
+      ],
+    ])('%s', (_, env, expected) => {
+      const reading = readConfig(env);
+      expect(reading).toMatchObject({ kind: 'invalid', problems: [expect.stringMatching(expected)] });
+    });
   });
 
   test('all problems are told at once, with value and remedy', () => {
@@ -96,7 +160,7 @@ describe('readConfig', () => {
       }),
     ).toEqual([
       'WORKER_TASK_TIMEOUT = "0" is out of range. Use 1 to 604800',
-      'TASK_MAX_ATTEMPTS = "1.5" is no whole number. Use 1 to 1000, or leave it out for 1',
+      'TASK_MAX_ATTEMPTS = "1.5" is no whole number. Use 1 to 1000, or leave it out',
       'SLIPWAY_WEBHOOK_ID = "a.b" may have letters, digits, "_" and "-" only, at most 128. Leave it to the operator',
       'SLIPWAY_WEBHOOK_FORMAT = "xml" is not known. Use one of slipway, result',
       expect.stringMatching(/^SLIPWAY_WEBHOOK_ALLOW = .* has the entry "http:\/\/backend:8080", which is neither/),

@@ -1,9 +1,8 @@
 /** Runs one task to its end: its own, the timeout's, or that of the process. */
-import type { Category } from '../contract/diagnosis.ts';
+import { type Category, isCategory } from '../contract/diagnosis.ts';
 import { EXIT } from '../contract/runner-abi.ts';
 import type { Clock } from '../lib/clock.ts';
 import { messageOf } from '../lib/errors.ts';
-import { ConfigurationError, PermanentError, TemporaryError } from './errors.ts';
 
 /** How a task ended. */
 export type Execution =
@@ -58,18 +57,20 @@ export async function execute(run: (signal: AbortSignal) => Promise<unknown>, li
   return execution;
 }
 
-/** What an error says about its attempt. */
+/** What an error says about its attempt. By its name: a handler of one's own may bring its own copy of the classes. */
 export function failure(error: unknown): Failure {
   const message = messageOf(error);
-  if (error instanceof PermanentError) return { kind: 'failed', exit: EXIT.badData, code: error.code, message, error };
+  const name = error instanceof Error ? error.name : '';
+  if (name === 'PermanentError') return { kind: 'failed', exit: EXIT.badData, code: codeOf(error), message, error };
   if (error instanceof TimedOut) return { kind: 'failed', exit: EXIT.failed, code: 'TaskTimedOut', message, error };
   const exit =
-    error instanceof ConfigurationError
-      ? EXIT.badConfig
-      : error instanceof TemporaryError
-        ? EXIT.temporary
-        : EXIT.failed;
+    name === 'ConfigurationError' ? EXIT.badConfig : name === 'TemporaryError' ? EXIT.temporary : EXIT.failed;
   return { kind: 'failed', exit, code: 'TaskFailed', message, error };
+}
+
+function codeOf(error: unknown): Category {
+  const code = (error as { readonly code?: unknown }).code;
+  return typeof code === 'string' && isCategory(code) ? code : 'TaskFailed';
 }
 
 class TimedOut extends Error {

@@ -29,10 +29,12 @@ export interface EndedTask {
   readonly startedAt: number;
   readonly finishedAt: number;
   readonly rate?: Rate | undefined;
+  /** Of the handler's making, and the process's. */
+  readonly metrics?: Readonly<Record<string, number>>;
 }
 
-/** What reporting needs. */
-export interface ReportTools {
+/** What sending a webhook needs. */
+export interface WebhookTools {
   readonly webhook: {
     /** The part of `webhook-id` before the status. */
     readonly idBase: string;
@@ -40,8 +42,6 @@ export interface ReportTools {
     readonly allow: readonly string[];
     readonly secrets: readonly Secret[];
   };
-  readonly maxAttempts: number;
-  readonly writeReport: (report: RunnerReport) => void;
   /** Keeps a result that does not fit into the report and gives its URL; undefined when there is no place for it. */
   readonly keepResult: (result: unknown, signal: AbortSignal) => Promise<string | undefined>;
   readonly clock: Clock;
@@ -49,6 +49,15 @@ export interface ReportTools {
   /** Aborts on SIGTERM: a report that is being made is then ended soon, not cut off. */
   readonly stopping: AbortSignal;
 }
+
+/** What reporting needs. */
+export interface ReportTools extends WebhookTools {
+  readonly maxAttempts: number;
+  readonly writeReport: (report: RunnerReport) => void;
+}
+
+/** What became of a webhook. `refused`: no other try can change it. */
+export type Sent = 'delivered' | 'refused' | 'owed';
 
 /** Waits before the tries; what is still owed then is the operator's. */
 const TRIES_AFTER_MS: readonly number[] = [0, 1000, 5000];
@@ -70,7 +79,32 @@ export async function report(task: EndedTask, tools: ReportTools): Promise<void>
   const sends = isOurs(task, tools.maxAttempts);
   const owed = await withResult(runnerReport(task, sends ? 'owed' : 'none'), tools, budget);
   tools.writeReport(owed);
-  if (sends && (await send(task, owed.resultUrl, tools, budget))) tools.writeReport({ ...owed, webhook: 'delivered' });
+  if (sends && (await send(task, owed.resultUrl, tools, budget)) === 'delivered')
+    tools.writeReport({ ...owed, webhook: 'delivered' });
+}
+
+/** Sends the webhook of a task that has no other report, a few times. Never throws. */
+export async function sendWebhook(task: EndedTask, tools: WebhookTools): Promise<Sent> {
+  using over = new DisposableStack();
+  const budget = budgetOf(tools, over);
+  // Awaited here: the budget ends with this function.
+  return await send(task, await urlOfLarge(task, tools, budget), tools, budget);
+}
+
+/** The place of a result that no webhook may carry. */
+async function urlOfLarge(
+  { ending }: EndedTask,
+  tools: WebhookTools,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (ending.kind === 'failed' || ending.result === undefined) return undefined;
+  if (Buffer.byteLength(JSON.stringify(ending.result)) <= MAX_RESULT_BYTES) return undefined;
+  try {
+    return await tools.keepResult(ending.result, signal);
+  } catch (error) {
+    tools.log.warn({ err: error }, 'the result is too large for a webhook and could not be stored');
+    return undefined;
+  }
 }
 
 /**
@@ -82,8 +116,11 @@ export function isOurs({ ending, webhookUrl }: Pick<EndedTask, 'ending' | 'webho
   return ending.kind === 'completed' || PERMANENT_EXITS.includes(ending.exit) || maxAttempts === 1;
 }
 
-function runnerReport({ ending, startedAt, finishedAt }: EndedTask, webhook: RunnerReport['webhook']): RunnerReport {
-  const metrics = { durationMs: Math.max(0, Math.round(finishedAt - startedAt)) };
+function runnerReport(
+  { ending, startedAt, finishedAt, metrics: more }: EndedTask,
+  webhook: RunnerReport['webhook'],
+): RunnerReport {
+  const metrics = { durationMs: Math.max(0, Math.round(finishedAt - startedAt)), ...more };
   if (ending.kind === 'failed') {
     return { v: 1, status: 'failed', error: { code: ending.code, message: ending.message }, webhook, metrics };
   }
@@ -108,9 +145,9 @@ async function withResult(whole: RunnerReport, tools: ReportTools, signal: Abort
 async function send(
   task: EndedTask,
   resultUrl: string | undefined,
-  tools: ReportTools,
+  tools: WebhookTools,
   budget: AbortSignal,
-): Promise<boolean> {
+): Promise<Sent> {
   const { clock, log, stopping, webhook } = tools;
   const body = webhookBody(task, resultUrl);
   const request = {
@@ -130,14 +167,14 @@ async function send(
     const result = await deliver(request, clock, budget);
     if (result.kind === 'delivered') {
       log.info({ status: result.status }, 'webhook delivered');
-      return true;
+      return 'delivered';
     }
     log.warn({ attempt: index + 1, reason: result.detail }, 'webhook not delivered');
-    if (result.kind === 'refused') break;
+    if (result.kind === 'refused') return 'refused';
     notBeforeMs = result.retryAfterMs ?? 0;
   }
-  log.warn({}, 'the webhook stays owed; the operator sends it');
-  return false;
+  log.warn({}, 'the webhook stays owed');
+  return 'owed';
 }
 
 function webhookBody(task: EndedTask, resultUrl: string | undefined): WebhookBody {
@@ -168,7 +205,7 @@ function errorOf(ending: Extract<Ending, { kind: 'failed' }>): NonNullable<Webho
   return { code: category, message, hint };
 }
 
-function budgetOf({ clock, stopping, log }: ReportTools, over: DisposableStack): AbortSignal {
+function budgetOf({ clock, stopping, log }: WebhookTools, over: DisposableStack): AbortSignal {
   const hurry = over.adopt(new AbortController(), (controller) => controller.abort());
   const onStop = () =>
     clock

@@ -1,7 +1,7 @@
 /** Where results are kept in Blob: one place a task, so that a repeated task overwrites its own result. */
 import { labelValue } from '../contract/identity.ts';
 import type { Clock } from '../lib/clock.ts';
-import type { RunnerSettings } from './config.ts';
+import type { RunnerSettings } from './settings.ts';
 
 /** Which task's result it is. */
 export interface ResultOwner {

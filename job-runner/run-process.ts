@@ -5,37 +5,71 @@ import { listenForSignals } from '../lib/lifecycle.ts';
 import { createLog, type Log } from '../lib/log.ts';
 import { readConfig } from './config.ts';
 import { listenForCrashes } from './crash.ts';
-import { type HandlerSet, runTask } from './run-task.ts';
+import type { Handler } from './handlers/handler.ts';
+import type { OwnHandlers } from './handlers/own-handlers.ts';
+import type { HandlerSet } from './perform.ts';
+import { runTask } from './run-task.ts';
 import { writeTerminationLog } from './termination-log.ts';
 
-/** Does the task of this process's environment. Gives the exit code; never throws. */
-export async function runProcess(handlers: HandlerSet): Promise<number> {
+/** Does the task of this process's environment, or polls. Gives the exit code; never throws. */
+export async function runProcess(builtIn: HandlerSet): Promise<number> {
   const reading = readConfig();
-  const log = createLog(reading.kind === 'valid' ? reading.config.logLevel : 'info', { service: 'runner' });
+  const log =
+    reading.kind === 'valid'
+      ? createLog(reading.config.logLevel, { service: 'runner', pod: reading.config.pod })
+      : createLog('info', { service: 'runner' });
   if (reading.kind === 'invalid') return refuse(reading.problems, reading.terminationLog, log);
   const { config } = reading;
+  const terminationLog = config.mode === 'task' ? config.terminationLog : undefined;
   try {
-    return await runTask(config, {
+    const own = await ownHandlers(config.handlers);
+    if (own.kind === 'invalid') return refuse(own.problems, terminationLog, log);
+    const tools = {
       clock: systemClock,
       log,
       stopping: listenForSignals(() => process.exit(EXIT.terminated)).stopping,
       crashed: listenForCrashes(log),
-      handlers,
-      writeReport: (report) => writeTerminationLog(config.terminationLog, report, log),
-    });
+      handlers: withOwn(builtIn, own.handlers),
+      // Kilobytes, by Node.js' documentation.
+      maxMemoryBytes: () => process.resourceUsage().maxRSS * 1024,
+    };
+    if (config.mode === 'task') {
+      const writeReport = (report: RunnerReport) => writeTerminationLog(config.terminationLog, report, log);
+      return await runTask(config, { ...tools, writeReport });
+    }
+    const [{ poll }, { createQueueService }] = await Promise.all([
+      import('./polling/poller.ts'),
+      import('../queue/service.ts'),
+    ]);
+    const { access } = config;
+    return await poll({ ...tools, config, account: access.account, queues: createQueueService(access, systemClock) });
   } catch (error) {
     log.error({ err: error }, 'the runner itself failed');
     return EXIT.failed;
   }
 }
 
+async function ownHandlers(paths: readonly string[]): Promise<OwnHandlers> {
+  if (paths.length === 0) return { kind: 'valid', handlers: new Map() };
+  const { loadOwnHandlers } = await import('./handlers/own-handlers.ts');
+  return loadOwnHandlers(paths, process.cwd());
+}
+
+/** One's own go first: they may take the place of one that is built in. */
+function withOwn(builtIn: HandlerSet, own: ReadonlyMap<string, Handler>): HandlerSet {
+  return {
+    types: [...new Set([...own.keys(), ...builtIn.types])],
+    load: async (type) => own.get(type) ?? builtIn.load(type),
+  };
+}
+
 /** The webhook is the operator's then: without a configuration the runner does not know how to send one. */
-function refuse(problems: readonly string[], terminationLog: string, log: Log): number {
+function refuse(problems: readonly string[], terminationLog: string | undefined, log: Log): number {
   log.error({ problems }, 'the configuration cannot be used');
   const message = ["the runner's configuration cannot be used:", ...problems.map((problem) => `  - ${problem}`)].join(
     '\n',
   );
   const report: RunnerReport = { v: 1, status: 'failed', error: { code: 'TaskFailed', message }, webhook: 'owed' };
-  writeTerminationLog(terminationLog, report, log);
+  if (terminationLog !== undefined) writeTerminationLog(terminationLog, report, log);
   return EXIT.badConfig;
 }

@@ -61,7 +61,16 @@ const ARROWS: Readonly<Record<string, Arrows>> = {
   },
   'job-runner': {
     parts: ['queue', 'webhook', 'contract', 'lib'],
-    packages: ['zod', '@azure/storage-blob', 'html-to-text', 'mammoth', 'marked', 'unpdf'],
+    packages: [
+      'zod',
+      '@azure/storage-blob',
+      '@supabase/supabase-js',
+      'html-to-text',
+      'mammoth',
+      'marked',
+      'openai',
+      'unpdf',
+    ],
   },
 };
 
@@ -72,6 +81,8 @@ const KEPT: readonly (readonly [packageName: string, files: readonly string[]])[
   ['@azure/storage-blob', ['operator/settle/stored-result.ts', 'job-runner/blob-store.ts']],
   ['@azure/arm-containerinstance', ['operator/aci/azure.ts']],
   ['@azure/identity', ['operator/aci/azure.ts']],
+  ['openai', ['job-runner/analysis/openai.ts']],
+  ['@supabase/supabase-js', ['job-runner/supabase/documents.ts']],
   ['commander', ['cli/program.ts', 'cli/poison-commands.ts', 'cli/task-commands.ts', 'cli/explain-command.ts']],
   ['pino', ['lib/log.ts']],
   ['prom-client', ['operator/metrics.ts']],

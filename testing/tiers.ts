@@ -1,3 +1,4 @@
+import { postgresDirectory } from '#/testing/postgres.ts';
 import { attempt } from '#/testing/shell.ts';
 
 /** One vitest project, and what it needs. */
@@ -19,7 +20,7 @@ export const tiers: readonly Tier[] = [
   { name: 'unit', obstacle: nothing },
   { name: 'model', obstacle: nothing },
   { name: 'mutants', obstacle: nothing },
-  { name: 'integration', obstacle: nothing },
+  { name: 'integration', obstacle: () => first([postgres]) },
   { name: 'control-plane', obstacle: () => first(controlPlane) },
   { name: 'chaos', obstacle: () => first(controlPlane) },
   { name: 'images', obstacle: () => first([linux, root, ...commands(...engine)]) },
@@ -49,6 +50,10 @@ type Check = () => Promise<string | undefined>;
 const controlPlane: readonly Check[] = process.env['KUBECONFIG_TEST']
   ? commands('kubectl', 'helm')
   : [linux, go, ...commands('openssl', 'setsid')];
+
+async function postgres() {
+  return (await postgresDirectory()) === undefined ? 'needs PostgreSQL under /usr/lib/postgresql' : undefined;
+}
 
 async function linux() {
   return process.platform === 'linux' ? undefined : `needs Linux, this is ${process.platform}`;

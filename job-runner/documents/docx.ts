@@ -12,6 +12,7 @@ export async function docxText(bytes: Buffer): Promise<ExtractedText> {
     return {
       parts: [{ page: null, text: value.trim() }],
       warnings: messages.map(({ message }) => message).slice(0, 10),
+      isScan: false,
     };
   } catch (error) {
     throw unreadable('a DOCX', error);

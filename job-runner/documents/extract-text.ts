@@ -25,7 +25,7 @@ export async function extractText(
     case 'markdown':
       return (await import('./markdown.ts')).markdownText(bytes);
     case 'text':
-      return { parts: [{ page: null, text: decodeText(bytes) }], warnings: [] };
+      return { parts: [{ page: null, text: decodeText(bytes) }], warnings: [], isScan: false };
     default:
       return assertNever(type);
   }

@@ -6,6 +6,8 @@ export interface ExtractedText {
   readonly parts: readonly TextPart[];
   /** What may be missing, for people. */
   readonly warnings: readonly string[];
+  /** It has no text at all, and its pages are images. */
+  readonly isScan: boolean;
 }
 
 /** Text of one page (counted from 1), or of a document without pages. */

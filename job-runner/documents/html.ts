@@ -36,7 +36,7 @@ export function htmlText(bytes: Buffer): ExtractedText {
  */
 export function fromHtml(html: string, what: string): ExtractedText {
   try {
-    return { parts: [{ page: null, text: convert(html, OPTIONS) }], warnings: [] };
+    return { parts: [{ page: null, text: convert(html, OPTIONS) }], warnings: [], isScan: false };
   } catch (error) {
     throw unreadable(what, error);
   }

@@ -1,4 +1,4 @@
-import { getDocumentProxy } from 'unpdf';
+import { getDocumentProxy, getResolvedPDFJS } from 'unpdf';
 import type { Clock } from '../../lib/clock.ts';
 import { PermanentError } from '../errors.ts';
 import { type ExtractedText, type TextPart, unreadable } from './extracted-text.ts';
@@ -21,7 +21,13 @@ export async function pdfText(bytes: Buffer, clock: Clock, signal: AbortSignal):
       signal.throwIfAborted();
       parts.push({ page, text: await pageText(pdf, page) });
     }
-    return { parts, warnings: warningsOf(parts, missing) };
+    const empty = parts.filter(({ text }) => text.trim() === '').map(({ page }) => page ?? 0);
+    const images = await areImages(pdf, empty);
+    return {
+      parts,
+      warnings: warningsOf(parts, empty.length, images, missing),
+      isScan: images && empty.length === parts.length,
+    };
   } finally {
     await pdf.loadingTask.destroy();
   }
@@ -55,6 +61,30 @@ async function pageText(pdf: Pdf, number: number): Promise<string> {
   }
 }
 
+/** Of pages without text so many are looked at: drawing one takes long. */
+const LOOKED_AT = 3;
+
+/** Whether any of the first pages shows an image. */
+async function areImages(pdf: Pdf, pages: readonly number[]): Promise<boolean> {
+  if (pages.length === 0) return false;
+  const { OPS } = await getResolvedPDFJS();
+  const drawsImage = new Set<number>([
+    OPS.paintImageXObject,
+    OPS.paintImageMaskXObject,
+    OPS.paintInlineImageXObject,
+    OPS.paintImageXObjectRepeat,
+    OPS.paintImageMaskXObjectGroup,
+    OPS.paintInlineImageXObjectGroup,
+  ]);
+  for (const number of pages.slice(0, LOOKED_AT)) {
+    const page = await pdf.getPage(number);
+    const { fnArray } = await page.getOperatorList();
+    page.cleanup();
+    if (fnArray.some((operation) => drawsImage.has(operation))) return true;
+  }
+  return false;
+}
+
 /** Predefined character maps of East Asian fonts are not part of the runner: text that needs one is left out, and that is said. */
 function recordMissing(missing: Set<string>): object {
   return class {
@@ -65,12 +95,22 @@ function recordMissing(missing: Set<string>): object {
   };
 }
 
-function warningsOf(parts: readonly TextPart[], missing: ReadonlySet<string>): string[] {
-  const empty = parts.filter(({ text }) => text.trim() === '').length;
+function warningsOf(
+  parts: readonly TextPart[],
+  empty: number,
+  images: boolean,
+  missing: ReadonlySet<string>,
+): string[] {
   return [
     ...(missing.size === 0
       ? []
       : [`text in fonts that are not embedded is missing: it needs the character maps ${[...missing].join(', ')}`]),
-    ...(empty === 0 ? [] : [`pages without text: ${empty} of ${parts.length}; they may be images`]),
+    ...(empty === 0
+      ? []
+      : [
+          images
+            ? `pages without text: ${empty} of ${parts.length}; they are images, which are not read`
+            : `pages without text: ${empty} of ${parts.length}`,
+        ]),
   ];
 }

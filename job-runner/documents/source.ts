@@ -1,6 +1,7 @@
 /** Where a document is, as a payload says it. */
 import { z } from 'zod';
 import { allowsHost } from '../../webhook/allow-list.ts';
+import { analysisPayloadSchema } from '../analysis/schema.ts';
 import { PermanentError } from '../errors.ts';
 
 const containerSchema = z
@@ -32,6 +33,8 @@ export const documentPayloadSchema = z
       .optional(),
     /** Where the result goes. Default: the configured container, {client}/{task_id}.json */
     output: z.object({ container: containerSchema.optional(), path: pathSchema.optional() }).optional(),
+    /** What a model is asked about it, where one is configured. */
+    analysis: analysisPayloadSchema.optional(),
   })
   .refine(({ url, container, path }) => (url === undefined) === (container !== undefined && path !== undefined), {
     error: 'must name the document either by container and path or by url',

@@ -11,6 +11,7 @@ const context = (signal = new AbortController().signal): HandlerContext => ({
   signal,
   clock: systemClock,
   log: createLog('silent', {}),
+  count: () => undefined,
   settings: reading.kind === 'valid' ? reading.config.settings : expect.unreachable(),
 });
 const run = async (type: string, payload: unknown, signal?: AbortSignal) =>

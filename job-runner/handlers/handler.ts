@@ -2,8 +2,8 @@
 import type { z } from 'zod';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
-import type { RunnerSettings } from '../config.ts';
 import { PermanentError } from '../errors.ts';
+import type { RunnerSettings } from '../settings.ts';
 
 /** A task with a payload that fits its handler. */
 export interface HandlerTask<Payload> {
@@ -19,6 +19,8 @@ export interface HandlerContext {
   readonly clock: Clock;
   readonly log: Log;
   readonly settings: RunnerSettings;
+  /** Adds to a number of the task's report, such as tokens or rows. */
+  count(metric: string, value: number): void;
 }
 
 /** A handler as the runner calls it. */

@@ -1,0 +1,248 @@
+/** The polling mode on a real queue service: the runner as a process, as a VPS would run it. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { systemClock } from '#/lib/clock.ts';
+import { createLog } from '#/lib/log.ts';
+import { parseConfig } from '#/operator/config.ts';
+import { createLocalStore } from '#/operator/local/store.ts';
+import { runOperator } from '#/operator/operator.ts';
+import { createQueueService } from '#/queue/service.ts';
+import { type Azurite, startAzurite } from '#/testing/azurite.ts';
+import { eventually } from '#/testing/eventually.ts';
+import { startQueueProxy } from '#/testing/fault-servers.ts';
+import { type TestQueues, testQueues } from '#/testing/queues.ts';
+import { type RunnerProcess, startRunnerProcess } from '#/testing/runner-process.ts';
+import { startWebhookSink, type WebhookSink } from '#/testing/webhook-sink.ts';
+
+const RUNNER = fileURLToPath(new URL('../../job-runner/main.ts', import.meta.url));
+
+let azurite: Azurite;
+let queues: TestQueues;
+let sink: WebhookSink;
+let made = 0;
+
+beforeAll(async () => {
+  azurite = await startAzurite();
+  queues = testQueues(azurite.connectionString);
+  sink = await startWebhookSink();
+});
+afterAll(async () => {
+  await sink?.[Symbol.asyncDispose]();
+  await azurite?.[Symbol.asyncDispose]();
+});
+
+/** A queue of its own, and what puts echo tasks into it. */
+async function queue() {
+  const name = `poll-${++made}-tasks`;
+  await queues.create(name);
+  return {
+    name,
+    put: (id: string, payload: unknown = {}, more: object = {}) =>
+      queues.put(name, {
+        task_id: id,
+        task_type: 'echo',
+        payload,
+        webhook_url: `${sink.url}/${name}/${id}`,
+        ...more,
+      }),
+    hooks: (id: string) =>
+      sink.requests
+        .filter(({ path }) => path === `/${name}/${id}`)
+        .map(({ body, headers }) => ({ ...(JSON.parse(body) as Record<string, unknown>), id: headers['webhook-id'] })),
+  };
+}
+
+function worker(name: string, env: Record<string, string> = {}): RunnerProcess {
+  return startRunnerProcess({
+    WORKER_QUEUES: name,
+    AZURE_STORAGE_CONNECTION_STRING: azurite.connectionString,
+    WORKER_IDLE_MIN: '1',
+    WORKER_IDLE_MAX: '2',
+    ...env,
+  });
+}
+
+/** An operator whose Jobs are processes of this machine; it shares the queue, as docs/migration.md says. */
+function startLocalOperator(name: string): AsyncDisposable {
+  const file = {
+    queues: [{ name }],
+    polling: { minIntervalSeconds: 0.2, maxIntervalSeconds: 0.5 },
+    lease: { shared: true },
+    limits: { maxRunning: 2 },
+    runner: { image: 'runner:1' },
+    taskTypes: { echo: {} },
+    webhook: { allow: ['127.0.0.1'] },
+  };
+  const config = parseConfig(JSON.stringify(file), {
+    AZURE_STORAGE_CONNECTION_STRING: azurite.connectionString,
+    SLIPWAY_NAMESPACE: 'local',
+    SLIPWAY_HTTP_PORT: '0',
+  });
+  const images = { 'runner:1': { command: [process.execPath, RUNNER] } } as const;
+  const stop = new AbortController();
+  const clock = systemClock;
+  const running = runOperator(
+    {
+      config,
+      store: createLocalStore({ clock, images }),
+      queues: createQueueService(config.storage, clock),
+      clock,
+      log: createLog('silent', {}),
+      onListening: () => undefined,
+    },
+    stop.signal,
+  );
+  return {
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await running;
+    },
+  };
+}
+
+async function stop(run: RunnerProcess): Promise<number | null> {
+  run.process.kill('SIGTERM');
+  return (await run.ended).code;
+}
+
+test.concurrent('tasks are done one after the other, reported and deleted; what is wrong is poisoned', async () => {
+  const { name, put, hooks } = await queue();
+  for (const id of ['a', 'b', 'c']) await put(id, { id });
+  await queues.put(
+    name,
+    'no json',
+    JSON.stringify({ task_id: 'x', task_type: 'nobody-knows', webhook_url: `${sink.url}/${name}/x` }),
+  );
+  await using run = worker(name);
+  await eventually(async () => expect(await queues.count(name)).toBe(0), 30_000);
+  for (const id of ['a', 'b', 'c'])
+    expect(hooks(id)).toMatchObject([
+      { task_id: id, client_id: name.replace('-tasks', ''), status: 'completed', result: { id } },
+    ]);
+  expect(hooks('x')).toMatchObject([{ status: 'failed', error: { code: 'UnknownTaskType' } }]);
+  expect((await queues.poison(name)).map(({ diagnosis }) => diagnosis.category).toSorted()).toEqual([
+    'Malformed',
+    'UnknownTaskType',
+  ]);
+  expect(await stop(run)).toBe(0);
+});
+
+test.concurrent('a failing task is tried as often as it may, and then poisoned and reported once', async () => {
+  const { name, put, hooks } = await queue();
+  await put('bad', { fail: 'told to fail' });
+  await using run = worker(name, { TASK_MAX_ATTEMPTS: '2' });
+  await eventually(async () => expect(await queues.count(name)).toBe(0), 60_000);
+  expect(hooks('bad')).toMatchObject([{ status: 'failed', error: { code: 'TaskFailed', message: 'told to fail' } }]);
+  expect(run.output().split('task started').length - 1).toBe(2);
+  expect(await queues.poison(name)).toMatchObject([
+    { queue: name, reason: 'TaskFailed: told to fail', encoding: 'plain', original: expect.stringContaining('"bad"') },
+  ]);
+  expect(await stop(run)).toBe(0);
+});
+
+test.concurrent('several at a time, when that is asked for; a long one keeps its message', {
+  timeout: 120_000,
+}, async () => {
+  const { name, put, hooks } = await queue();
+  for (const at of Array(4).keys()) await put(`slow-${at}`, { sleepMs: 3000 });
+  // Longer than a lease of the receipt.
+  await put('long', { sleepMs: 70_000 });
+  await using run = worker(name, { WORKER_CONCURRENCY: '5' });
+  const from = performance.now();
+  await eventually(
+    () => expect(sink.requests.filter(({ path }) => path.startsWith(`/${name}/slow`))).toHaveLength(4),
+    30_000,
+  );
+  expect(performance.now() - from).toBeLessThan(4 * 3000);
+  await eventually(async () => expect(await queues.count(name)).toBe(0), 90_000);
+  expect(hooks('long')).toHaveLength(1);
+  expect(run.output().split('task started').length - 1).toBe(5);
+  expect(await stop(run)).toBe(0);
+});
+
+describe.concurrent('told to stop', () => {
+  test.concurrent('it waits for what is under way, within its time', async () => {
+    const { name, put, hooks } = await queue();
+    await put('short', { sleepMs: 3000 });
+    await using run = worker(name);
+    await eventually(() => expect(run.output()).toContain('task started'));
+    expect(await stop(run)).toBe(0);
+    expect(hooks('short')).toHaveLength(1);
+    expect(await queues.count(name)).toBe(0);
+  });
+
+  test.concurrent('beyond that it gives the message back at once, for another worker', async () => {
+    const { name, put, hooks } = await queue();
+    await put('endless', { sleepMs: 600_000 });
+    await using run = worker(name, { WORKER_STOP: '1' });
+    await eventually(() => expect(run.output()).toContain('task started'));
+    expect(await stop(run)).toBe(0);
+    expect(hooks('endless')).toEqual([]);
+    expect(await queues.texts(name)).toHaveLength(1);
+  });
+});
+
+test.concurrent('a webhook that is refused for a while is sent again, and the message is deleted after it', async () => {
+  const { name, put, hooks } = await queue();
+  sink.answer(`/${name}/owed`, { status: 503 }, { status: 503 }, { status: 503 }, { status: 503 }, { status: 204 });
+  await put('owed');
+  await using run = worker(name);
+  await eventually(() => expect(hooks('owed')).toHaveLength(4), 60_000);
+  expect(await queues.count(name)).toBe(1);
+  await eventually(async () => expect(await queues.count(name)).toBe(0), 60_000);
+  expect(new Set(hooks('owed').map(({ id }) => id)).size).toBe(1);
+  expect(await stop(run)).toBe(0);
+});
+
+test.concurrent('a worker that is killed loses no message', { timeout: 150_000 }, async () => {
+  const { name, put, hooks } = await queue();
+  await put('survivor', { sleepMs: 4000 });
+  await using first = worker(name);
+  await eventually(() => expect(first.output()).toContain('task started'));
+  first.process.kill('SIGKILL');
+  await first.ended;
+  await using second = worker(name);
+  await eventually(() => expect(hooks('survivor')).toHaveLength(1), 120_000);
+  await eventually(async () => expect(await queues.count(name)).toBe(0));
+  expect(await stop(second)).toBe(0);
+});
+
+test.concurrent('queues that are empty are asked ever more seldom', async () => {
+  const { name } = await queue();
+  let asked = 0;
+  await using proxy = await startQueueProxy(azurite.connectionString, ({ operation }) => {
+    if (operation === 'receive') asked++;
+  });
+  await using run = worker(name, { AZURE_STORAGE_CONNECTION_STRING: proxy.connectionString, WORKER_IDLE_MAX: '60' });
+  await eventually(() => expect(asked).toBe(1));
+  await delay(9000);
+  // After about 1, 3 and 7 s more; every second it would be nine times.
+  expect(asked).toBeGreaterThanOrEqual(3);
+  expect(asked).toBeLessThanOrEqual(5);
+  expect(await stop(run)).toBe(0);
+});
+
+test.concurrent('beside an operator on one queue each task is done once, with the same report', async () => {
+  const { name, put } = await queue();
+  const ids = Array.from({ length: 30 }, (_, at) => `task-${at}`);
+  for (const id of ids) await put(id, { id, sleepMs: 300 });
+  await using run = worker(name);
+  await using _operator = startLocalOperator(name);
+  await eventually(async () => expect(await queues.count(name)).toBe(0), 60_000);
+  const posts = sink.requests.filter(({ path }) => path.startsWith(`/${name}/`));
+  expect(posts.map(({ path }) => path).toSorted()).toEqual(ids.map((id) => `/${name}/${id}`).toSorted());
+  // Both have worked, and what they tell has the same fields.
+  const byWorker = run.output().split('task completed').length - 1;
+  expect(byWorker).toBeGreaterThan(0);
+  expect(byWorker).toBeLessThan(30);
+  const shapes = new Set(
+    posts.map(({ body }) => {
+      // What a task takes of a container nobody knows where there is none.
+      const { usage: _, ...rest } = JSON.parse(body) as Record<string, unknown>;
+      return Object.keys(rest).toSorted().join();
+    }),
+  );
+  expect([...shapes]).toHaveLength(1);
+  expect(await stop(run)).toBe(0);
+});
