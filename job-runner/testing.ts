@@ -1,6 +1,6 @@
 /** Runs a handler as the runner does, without a queue, a container or a webhook: `slipway-runner/testing`. */
 import { systemClock } from '../lib/clock.ts';
-import type { Log } from '../lib/log.ts';
+import type { Log } from '../lib/log-interface.ts';
 import { readConfig } from './config.ts';
 import { execute } from './execute.ts';
 import type { Handler } from './handlers/handler.ts';

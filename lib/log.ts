@@ -1,14 +1,8 @@
 import { type DestinationStream, type LevelWithSilent, pino } from 'pino';
 import { ServiceError } from './errors.ts';
+import type { Log } from './log-interface.ts';
 
-/** Structured logging: one JSON object a line; secrets are `Secret`s, which print as "[secret]". */
-export interface Log {
-  debug(fields: object, message: string): void;
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
-  child(fields: object): Log;
-}
+export type { Log } from './log-interface.ts';
 
 /**
  * A logger. Errors under the key `err` are logged by kind, code, message and stack, never with the fields that SDKs hang on them (request

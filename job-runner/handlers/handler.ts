@@ -1,7 +1,7 @@
 /** What a handler is: a function (task, context) → result, behind a check of its payload. */
 import type { z } from 'zod';
 import type { Clock } from '../../lib/clock.ts';
-import type { Log } from '../../lib/log.ts';
+import type { Log } from '../../lib/log-interface.ts';
 import { PermanentError } from '../errors.ts';
 import type { RunnerSettings } from '../settings.ts';
 

@@ -95,7 +95,12 @@ export async function workOff(queue: string, message: ReceivedMessage, tools: Me
 async function attempt(queue: string, message: ReceivedMessage, tools: MessageTools): Promise<EndedTask | undefined> {
   const { clock, config } = tools;
   const clientId = clientOf(queue) ?? config.clientId;
-  const given = { reading: readTask(message.text, config.encoding, 'the message'), taskId: message.id, taskType: '', clientId };
+  const given = {
+    reading: readTask(message.text, config.encoding, 'the message'),
+    taskId: message.id,
+    taskType: '',
+    clientId,
+  };
   const often = message.dequeueCount - config.maxAttempts;
   if (often >= CRASHES) {
     const { reading } = given;

@@ -114,7 +114,7 @@ test('modules that cannot be used end with 78, and say why', async () => {
     ['broken.ts', /broken\.ts, which cannot be loaded: /],
     ['package.json', /package\.json, which cannot be loaded/],
     ['empty.ts', /empty\.ts, which exports no handler/],
-    ['greet.ts other.ts', /the task type "greet" has two handlers, in greet\.ts and other\.ts/],
+    ['greet.ts other.ts', /has two handlers, in greet\.ts and other\.ts/],
   ];
   await writeFile(join(folder.path, 'broken.ts'), "import 'nothing-of-that-name';\n");
   await writeFile(join(folder.path, 'empty.ts'), 'export const answer = 42;\n');
@@ -131,7 +131,8 @@ test('the values are taken', async () => {
     const base = 'queues: [{ name: acme-tasks }]\nrunner: { image: registry.example.com/slipway-runner:0.1.0 }\n';
     const text = await readFile(join(folder.path, name), 'utf8');
     const file = join(folder.path, `whole-${name}`);
-    await writeFile(file, text.replace('config:\n', `config:\n${base.replaceAll(/^/gm, '  ').trimEnd()}\n`));
+    const config = `config:\n${base.replaceAll(/^/gm, '  ').trimEnd()}\n`;
+    await writeFile(file, `storage: { existingSecret: storage }\n${text.replace('config:\n', config)}`);
     const { code, stdout, stderr } = await attempt(process.execPath, [
       join(root, 'cli/main.ts'),
       'config',
