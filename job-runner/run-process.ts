@@ -37,12 +37,14 @@ export async function runProcess(builtIn: HandlerSet): Promise<number> {
       const writeReport = (report: RunnerReport) => writeTerminationLog(config.terminationLog, report, log);
       return await runTask(config, { ...tools, writeReport });
     }
-    const [{ poll }, { createQueueService }] = await Promise.all([
+    const [{ poll }, { createQueueService }, { sendWebhook }] = await Promise.all([
       import('./polling/poller.ts'),
       import('../queue/service.ts'),
+      import('./report.ts'),
     ]);
     const { access } = config;
-    return await poll({ ...tools, config, account: access.account, queues: createQueueService(access, systemClock) });
+    const queues = createQueueService(access, systemClock);
+    return await poll({ ...tools, config, account: access.account, queues, send: sendWebhook });
   } catch (error) {
     log.error({ err: error }, 'the runner itself failed');
     return EXIT.failed;

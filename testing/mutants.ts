@@ -59,6 +59,7 @@ const COPIED = [
   'lib',
   'queue',
   'webhook',
+  'job-runner',
   'operator',
   'testing',
   'package.json',

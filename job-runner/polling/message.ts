@@ -21,7 +21,7 @@ import type { QueueService, ReceivedMessage } from '../../queue/service.ts';
 import { PermanentError } from '../errors.ts';
 import { failure } from '../execute.ts';
 import { type PerformTools, performTask } from '../perform.ts';
-import { type EndedTask, sendWebhook } from '../report.ts';
+import type { EndedTask, sendWebhook } from '../report.ts';
 import { keepResult } from '../result-store.ts';
 import type { PollingConfig } from '../settings.ts';
 import { readTask } from '../task.ts';
@@ -31,6 +31,7 @@ export interface MessageTools extends Omit<PerformTools, 'settings' | 'timeoutMs
   readonly queues: QueueService;
   readonly account: string;
   readonly config: PollingConfig;
+  readonly send: typeof sendWebhook;
 }
 
 /** Seconds that a message is hidden for at a time. */
@@ -161,7 +162,7 @@ async function tell(queue: string, message: ReceivedMessage, ended: EndedTask, t
   const idBase = webhookIdBase({ account, queue, messageId: message.id });
   const from = clock.monotonic();
   for (let tries = 1; ; tries++) {
-    const sent = await sendWebhook(ended, {
+    const sent = await tools.send(ended, {
       webhook: { ...config.webhook, idBase },
       keepResult: (result, signal) => keepResult(config.settings, ended, result, clock, signal),
       clock,
