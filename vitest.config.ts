@@ -20,6 +20,7 @@ export default defineConfig({
       tier('integration', ['tests/integration/**/*.test.ts'], 120_000),
       sideBySide(tier('control-plane', ['tests/control-plane/**/*.test.ts'], 600_000)),
       sideBySide(tier('chaos', ['tests/chaos/**/*.test.ts'], 900_000)),
+      tier('containers', ['tests/containers/**/*.test.ts'], 600_000),
       tier('images', ['tests/images/**/*.test.ts'], 900_000),
       tier('live', ['tests/live/**/*.test.ts'], 900_000),
       tier('e2e', ['tests/e2e/**/*.test.ts'], 900_000),

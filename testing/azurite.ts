@@ -24,7 +24,7 @@ interface ServiceModules {
 /** The account that every Azurite has. */
 export const AZURITE_ACCOUNT = 'devstoreaccount1';
 /** Its well-known key: no secret. */
-const AZURITE_KEY = 'Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==';
+export const AZURITE_KEY = 'Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==';
 
 /** Starts Azurite in memory on free ports, of 127.0.0.1 unless another `host` is given. Both services unless `options` says otherwise. */
 export async function startAzurite(options: { queue?: boolean; blob?: boolean; host?: string } = {}): Promise<Azurite> {

@@ -62,7 +62,8 @@ async function save({ docker, host }: Docker, image: Image): Promise<string> {
   return archive;
 }
 
-async function loadBase(host: string, name: 'base' | 'builder'): Promise<void> {
+/** Makes an image that our own are built on, or that stands for a public one, and gives it to the engine. */
+export async function loadBase(host: string, name: 'base' | 'builder' | 'postgres'): Promise<string> {
   await mkdir(directory, { recursive: true });
   await run(archives, ['build', name], { env: { IMAGES: directory, NODE_BIN: process.execPath } });
   const archive = (await run(archives, ['path', name], { env: { IMAGES: directory } })).trim();
@@ -76,6 +77,7 @@ async function loadBase(host: string, name: 'base' | 'builder'): Promise<void> {
     `oci-archive:${archive}`,
     target,
   ]);
+  return `slipway-test/${name}:latest`;
 }
 
 const exists = (path: string) => stat(path).then(Boolean, () => false);

@@ -1,5 +1,5 @@
 /** The runner as a process, as a container starts it: environment in; exit code, termination message and log out. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtempDisposableSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -18,7 +18,7 @@ export interface RunnerRun {
 
 /** A runner under way. Disposing of it kills it if it still runs. */
 export interface RunnerProcess extends AsyncDisposable {
-  readonly process: ChildProcess;
+  signal(signal: NodeJS.Signals): void;
   readonly ended: Promise<RunnerRun>;
   /** What it has printed so far. */
   output(): string;
@@ -43,7 +43,7 @@ export function startRunnerProcess(env: Readonly<Record<string, string>>, script
     resolve({ code, output, report, durationMs: performance.now() - from });
   });
   return {
-    process: child,
+    signal: (signal) => void child.kill(signal),
     ended: promise,
     output: () => output,
     async [Symbol.asyncDispose]() {

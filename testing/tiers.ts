@@ -23,6 +23,7 @@ export const tiers: readonly Tier[] = [
   { name: 'integration', obstacle: () => first([postgres]) },
   { name: 'control-plane', obstacle: () => first(controlPlane) },
   { name: 'chaos', obstacle: () => first(controlPlane) },
+  { name: 'containers', obstacle: () => first([linux, root, ...commands(...engine, 'debootstrap')]) },
   { name: 'images', obstacle: () => first([linux, root, ...commands(...engine)]) },
   { name: 'live', optIn: true, obstacle: async () => liveObstacle(process.env) },
   { name: 'e2e', obstacle: () => first([linux, root, go, ...commands(...engine, ...node)]) },

@@ -7,6 +7,7 @@
 #   busybox   a shell with the usual commands; also a foreign worker image that knows nothing of Slipway
 #   base      Node.js alone, laid out like gcr.io/distroless/nodejs: the base of our images where no registry can be reached
 #   builder   Node.js with npm and a shell, laid out like docker.io/library/node: the builder stage of our images
+#   postgres  PostgreSQL on Debian's base (debootstrap), begun as docker.io/library/postgres is; needs root
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../cluster/processes.sh"
@@ -15,9 +16,9 @@ source "$here/../cluster/processes.sh"
 : "${NPM_DIR:=$(readlink -f "$(dirname "$(readlink -f "$(command -v npm)")")/..")}"
 : "${BUSYBOX:=/bin/busybox}" # Debian: busybox-static
 : "${CA_BUNDLE:=/etc/ssl/certs/ca-certificates.crt}"
-sources=("${BASH_SOURCE[0]}" "$here/mkimage.py" "$here/pause.c" "$NODE_BIN" "$BUSYBOX" "$CA_BUNDLE")
+sources=("${BASH_SOURCE[0]}" "$here/postgres-entrypoint.sh" "$here/mkimage.py" "$here/pause.c" "$NODE_BIN" "$BUSYBOX" "$CA_BUNDLE")
 
-declare -A tags=([pause]=pause:3.10 [busybox]=busybox:1 [base]=base:26 [builder]=builder:26)
+declare -A tags=([pause]=pause:3.10 [busybox]=busybox:1 [base]=base:26 [builder]=builder:26 [postgres]=postgres:debian)
 
 path() { echo "$IMAGES/${tags[$1]/:/_}.tar"; }
 
@@ -67,6 +68,16 @@ make() {
       # shellcheck disable=SC2046
       image builder --add "$work/tree:/" --add "$NODE_BIN:/usr/local/bin/node:755" $(libraries "$NODE_BIN") --add "$NPM_DIR:/usr/local/lib/node_modules/npm" \
         --add "$CA_BUNDLE:/etc/ssl/certs/ca-certificates.crt:644" --env NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt --env npm_config_update_notifier=false --cmd '["node"]'
+      ;;
+    postgres)
+      local codename
+      codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+      debootstrap --variant=minbase --include=postgresql "$codename" "$work/tree" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$work/log" 2>&1 ||
+        { tail -n 20 "$work/log"; return 1; }
+      # What a container of one program never reads.
+      rm -rf "$work/tree"/{var/cache/apt/archives,var/lib/apt/lists,usr/share/{doc,man,locale,info}}/* "$work/tree"/usr/lib/*/libLLVM* "$work/tree"/dev/* "$work/tree/etc/ssl/private"/*
+      install -m 755 "$here/postgres-entrypoint.sh" "$work/tree/usr/local/bin/"
+      image postgres --add "$work/tree:/" --entrypoint '["/usr/local/bin/postgres-entrypoint.sh"]' --cmd '["postgres"]' --user 65534:65534 --env PGDATA=/tmp/data
       ;;
   esac
 }

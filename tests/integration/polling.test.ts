@@ -102,7 +102,7 @@ function startLocalOperator(name: string): AsyncDisposable {
 }
 
 async function stop(run: RunnerProcess): Promise<number | null> {
-  run.process.kill('SIGTERM');
+  run.signal('SIGTERM');
   return (await run.ended).code;
 }
 
@@ -200,7 +200,7 @@ test.concurrent('a worker that is killed loses no message', { timeout: 150_000 }
   await put('survivor', { sleepMs: 4000 });
   await using first = worker(name);
   await eventually(() => expect(first.output()).toContain('task started'));
-  first.process.kill('SIGKILL');
+  first.signal('SIGKILL');
   await first.ended;
   await using second = worker(name);
   await eventually(() => expect(hooks('survivor')).toHaveLength(1), 120_000);
