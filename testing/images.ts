@@ -45,6 +45,13 @@ export async function imageArchives(): Promise<Record<Image, string>> {
   return made;
 }
 
+/** The archive of an image with Python: a worker of somebody else. */
+export async function pythonArchive(): Promise<string> {
+  await mkdir(directory, { recursive: true });
+  await run(archives, ['build', 'python'], { env: { IMAGES: directory, NODE_BIN: process.execPath } });
+  return (await run(archives, ['path', 'python'], { env: { IMAGES: directory } })).trim();
+}
+
 /** Saves an image under the name of its id, so that an unchanged one is not written again. */
 async function save({ docker, host }: Docker, image: Image): Promise<string> {
   const id = (await docker(['image', 'inspect', '--format', '{{.Id}}', imageName(image)]))

@@ -7,6 +7,7 @@
 #   busybox   a shell with the usual commands; also a foreign worker image that knows nothing of Slipway
 #   base      Node.js alone, laid out like gcr.io/distroless/nodejs: the base of our images where no registry can be reached
 #   builder   Node.js with npm and a shell, laid out like docker.io/library/node: the builder stage of our images
+#   python    Python with its standard library: a worker of somebody else
 #   postgres  PostgreSQL on Debian's base (debootstrap), begun as docker.io/library/postgres is; needs root
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -18,7 +19,7 @@ source "$here/../cluster/processes.sh"
 : "${CA_BUNDLE:=/etc/ssl/certs/ca-certificates.crt}"
 sources=("${BASH_SOURCE[0]}" "$here/postgres-entrypoint.sh" "$here/mkimage.py" "$here/pause.c" "$NODE_BIN" "$BUSYBOX" "$CA_BUNDLE")
 
-declare -A tags=([pause]=pause:3.10 [busybox]=busybox:1 [base]=base:26 [builder]=builder:26 [postgres]=postgres:debian)
+declare -A tags=([pause]=pause:3.10 [busybox]=busybox:1 [base]=base:26 [builder]=builder:26 [python]=python:3 [postgres]=postgres:debian)
 
 path() { echo "$IMAGES/${tags[$1]/:/_}.tar"; }
 
@@ -68,6 +69,14 @@ make() {
       # shellcheck disable=SC2046
       image builder --add "$work/tree:/" --add "$NODE_BIN:/usr/local/bin/node:755" $(libraries "$NODE_BIN") --add "$NPM_DIR:/usr/local/lib/node_modules/npm" \
         --add "$CA_BUNDLE:/etc/ssl/certs/ca-certificates.crt:644" --env NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt --env npm_config_update_notifier=false --cmd '["node"]'
+      ;;
+    python)
+      local python stdlib
+      python=$(readlink -f "${PYTHON:-/usr/bin/python3}")
+      stdlib=$("$python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
+      tree yes
+      # shellcheck disable=SC2046
+      image python --add "$work/tree:/" --add "$python:/usr/bin/python3:755" $(libraries "$python") --add "$stdlib:$stdlib" --entrypoint '["/usr/bin/python3"]'
       ;;
     postgres)
       local codename

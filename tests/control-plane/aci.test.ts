@@ -21,6 +21,7 @@ import { type ControlPlane, startControlPlane } from '#/testing/control-plane.ts
 import { eventually } from '#/testing/eventually.ts';
 import { installRights } from '#/testing/installation.ts';
 import { type OperatorProcess, startOperator } from '#/testing/operator-process.ts';
+import { pageFile } from '#/testing/page-blocks.ts';
 import { type TestQueues, testQueues } from '#/testing/queues.ts';
 import { startWebhookSink, type WebhookSink } from '#/testing/webhook-sink.ts';
 
@@ -91,7 +92,7 @@ async function setUp(name: string, config: object = {}): Promise<Site> {
     await startArm({
       clock: systemClock,
       deletesMs: 300,
-      program: (_, body) => (['echo', 'bounded'].includes(typeOf(body)) ? startRunner(body) : undefined),
+      program: (_, body) => (['echo', 'bounded', 'python'].includes(typeOf(body)) ? startRunner(body) : undefined),
       behaviour: (group, body) => {
         const attempt = tries.get(group) ?? 0;
         tries.set(group, attempt + 1);
@@ -174,7 +175,9 @@ function typeOf({ properties }: GroupBody): string {
 function bodies(name: string) {
   return sink.requests
     .filter(({ path }) => path === `/${name}`)
-    .map(({ body }) => webhookBodySchema.parse(JSON.parse(body)));
+    .map(({ body }) => JSON.parse(body) as object)
+    .filter((body) => 'status' in body)
+    .map((body) => webhookBodySchema.parse(body));
 }
 
 test.concurrent('I1 I2 I3 I7 I8 I13: 200 messages, each with one Job, one outcome, one report, and no group left', {
@@ -372,6 +375,21 @@ test.concurrent('I1 I13: of two operators one works; it is stopped, and the othe
   await eventually(async () => expect(site.arm.groups).toEqual([]), 60_000);
   expect(site.arm.overwritten).toEqual([]);
   expect(await second.stop()).toBe(0);
+});
+
+test.concurrent('a worker in Python, written for the old way, runs as it is', async () => {
+  const command = ['python3', '-c', pageFile('handlers.md', 'worker.py')];
+  const python = { image: 'example.test/python:3', command, attempts: 1, timeoutSeconds: 60 };
+  await using site = await setUp('python', { taskTypes: { python } });
+  await site.put('python', 1, { n: 21 });
+  await using operator = await site.start();
+  await site.settled(1);
+  const posts = sink.requests.filter(({ path }) => path === '/python').map(({ body }) => JSON.parse(body) as object);
+  expect(posts).toEqual([{ task_id: 'python-0', doubled: 42 }]);
+  await site.put('python', 1, { n: null });
+  await site.settled(2);
+  expect(bodies('python').at(-1)).toMatchObject({ status: 'failed' });
+  expect(await operator.stop()).toBe(0);
 });
 
 test.concurrent('while no operator is there, our runner ends at its time, and a foreign image by the timeout in its command', async () => {

@@ -6,13 +6,19 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ANNOTATION, LABEL } from '#/contract/identity.ts';
 import type { RawJob, RawPod } from '#/operator/jobs/records.ts';
 import { eventually } from '#/testing/eventually.ts';
+import { pythonArchive } from '#/testing/images.ts';
 import type { RealNode } from '#/testing/node.ts';
 import { installOnNode, type NodeInstallation } from '#/testing/node-installation.ts';
+import { type OpenAiServer, startOpenAi } from '#/testing/openai.ts';
+import { pageFile } from '#/testing/page-blocks.ts';
+import { type Postgres, startPostgres } from '#/testing/postgres.ts';
+import { startPostgrest } from '#/testing/postgrest.ts';
 import type { TestQueues } from '#/testing/queues.ts';
 import type { WebhookSink } from '#/testing/webhook-sink.ts';
 
 const NAMESPACE = 'slipway';
 const SECRET = 'sk-this-must-stay-in-its-secret';
+const SERVICE_ROLE = 'service-role-hidden';
 const TTL_SECONDS = 60;
 const DOCUMENTS = ['report.pdf', 'crew.docx', 'notice.html', 'handbook.md', 'log.txt'];
 
@@ -30,18 +36,28 @@ let node: RealNode;
 let queues: TestQueues;
 let sink: WebhookSink;
 let blobs: BlobServiceClient;
+/** Of the third client: a model and a database, both on this machine. */
+let openai: OpenAiServer;
+let postgres: Postgres;
+const services = new AsyncDisposableStack();
 
 beforeAll(async () => {
   installation = await installOnNode({
-    queues: ['acme-tasks', 'globex-tasks'],
-    secrets: { openai: { OPENAI_API_KEY: SECRET } },
+    queues: ['acme-tasks', 'globex-tasks', 'initech-tasks'],
+    secrets: { openai: { OPENAI_API_KEY: SECRET }, supabase: { SUPABASE_KEY: SERVICE_ROLE } },
     config: configOf,
   });
   ({ node, queues, sink } = installation);
   blobs = BlobServiceClient.fromConnectionString(installation.azurite.connectionString);
 }, 900_000);
 
-afterAll(() => installation?.[Symbol.asyncDispose](), 60_000);
+afterAll(async () => {
+  try {
+    await installation?.[Symbol.asyncDispose]();
+  } finally {
+    await services.disposeAsync();
+  }
+}, 60_000);
 
 test('21 messages on a real node: echo, documents, failure, malformed, foreign, an image that is not there', {
   timeout: 400_000,
@@ -202,14 +218,98 @@ test('21 messages on a real node: echo, documents, failure, malformed, foreign, 
   );
 });
 
-function configOf({ registry }: RealNode): object {
+test('a document from Blob to its rows and its webhook, though its pod is drained in the middle; a worker in Python', {
+  timeout: 240_000,
+}, async () => {
+  const kubectl = (...args: string[]) => node.kubectl(['-n', NAMESPACE, ...args]);
+  openai.use((_, at) => (at === 0 ? 'hang' : { value: { summary: 'Two ships.', entities: [], key_points: [] } }));
+  await queues.put(
+    'initech-tasks',
+    {
+      task_id: 'drained',
+      task_type: 'document-processing',
+      payload: { container: 'inbox', path: 'report.pdf' },
+      webhook_url: `${sink.url}/drained`,
+    },
+    { task_id: 'py-1', task_type: 'double', payload: { n: 21 }, webhook_url: `${sink.url}/python` },
+    { task_id: 'py-2', task_type: 'double', payload: { n: null }, webhook_url: `${sink.url}/python` },
+  );
+  // While the model is being asked.
+  await eventually(() => expect(openai.requests).toHaveLength(1), 90_000);
+  const pod = (
+    await kubectl(
+      'get',
+      'pods',
+      '-l',
+      `${LABEL.taskType}=document-processing,${LABEL.client}=initech`,
+      '-o',
+      'jsonpath={.items[0].metadata.name}',
+    )
+  ).trim();
+  const eviction = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name: pod, namespace: NAMESPACE } };
+  await node.kubectl(['create', '--raw', `/api/v1/namespaces/${NAMESPACE}/pods/${pod}/eviction`, '-f', '-'], {
+    input: JSON.stringify(eviction),
+  });
+  const [done] = await sink.waitFor('/drained', 1, 120_000);
+  expect(JSON.parse(done?.body ?? '')).toMatchObject({
+    task_id: 'drained',
+    client_id: 'initech',
+    status: 'completed',
+    result: {
+      pages: 2,
+      analysis: { result: { summary: 'Two ships.' } },
+      stages: [{}, { status: 'done' }, { status: 'done' }],
+    },
+  });
+  const rows = await postgres.pool.query('select client_id, pages, analysis from documents');
+  expect(rows.rows).toMatchObject([{ client_id: 'initech', pages: 2, analysis: { summary: 'Two ships.' } }]);
+  expect((await postgres.pool.query('select page from document_pages order by page')).rows).toHaveLength(2);
+  // The drain was no failure, and used up no attempt.
+  expect(sink.requests.filter(({ path }) => path === '/drained')).toHaveLength(1);
+  await eventually(async () => {
+    const labels = `${LABEL.client}=initech,${LABEL.taskType}=document-processing`;
+    const { items } = await node.get<{ items: RawJob[] }>('jobs', '-n', NAMESPACE, '-l', labels);
+    expect(items.map(({ status }) => status?.succeeded)).toEqual([1]);
+  });
+
+  const python = () =>
+    sink.requests.filter(({ path }) => path === '/python').map(({ body }) => JSON.parse(body) as object);
+  await eventually(() => expect(python()).toHaveLength(2), 90_000);
+  expect(python()).toEqual(
+    expect.arrayContaining([
+      { task_id: 'py-1', doubled: 42 },
+      expect.objectContaining({ task_id: 'py-2', status: 'failed' }),
+    ]),
+  );
+});
+
+async function configOf(ofNode: RealNode): Promise<object> {
+  const host = ofNode.hostAddress;
+  const { registry } = ofNode;
+  openai = services.use(await startOpenAi(host));
+  postgres = services.use(await startPostgres(host));
+  await postgres.pool.query(
+    await readFile(new URL('../../job-runner/supabase/documents.sql', import.meta.url), 'utf8'),
+  );
+  const postgrest = services.use(await startPostgrest(postgres.pool, SERVICE_ROLE, host));
+  const python = await ofNode.push(await pythonArchive(), 'python:3');
   const script = (code: string) => ({ image: `${registry}/base:26`, runner: 'foreign', args: ['-e', code] });
   return {
     defaults: { attempts: 2, resources: { cpu: '50m', memory: '256Mi' } },
     ttl: { completedSeconds: TTL_SECONDS, failedSeconds: 3600 },
     polling: { minIntervalSeconds: 0.5, maxIntervalSeconds: 1 },
     limits: { maxRunning: 10 },
+    clients: {
+      initech: {
+        env: [
+          { name: 'OPENAI_BASE_URL', value: openai.url },
+          { name: 'SUPABASE_URL', value: postgrest.url },
+        ],
+        envFrom: [{ secretRef: { name: 'openai' } }, { secretRef: { name: 'supabase' } }],
+      },
+    },
     taskTypes: {
+      double: { image: python, args: ['-c', pageFile('handlers.md', 'worker.py')] },
       'no-image': { image: `${registry}/nothing:1`, startTimeoutSeconds: 10 },
       echo: { envFrom: [{ secretRef: { name: 'openai' } }] },
       // An image of somebody else: says what arrived by the only way out that every container has.

@@ -9,30 +9,19 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { VERSION } from '#/lib/version.ts';
 import { type Docker, startDocker } from '#/testing/docker.ts';
 import { buildImage, imageName } from '#/testing/images.ts';
+import { type Block, pageBlocks } from '#/testing/page-blocks.ts';
 import { attempt, run } from '#/testing/shell.ts';
 import { startWebhookSink } from '#/testing/webhook-sink.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const node = join(root, 'node_modules/.bin');
 
-interface Block {
-  readonly language: string;
-  /** '' for commands. */
-  readonly file: string;
-  readonly text: string;
-}
-
 let blocks: readonly Block[];
 let folder: Awaited<ReturnType<typeof mkdtempDisposable>>;
 let engine: Docker;
 
 beforeAll(async () => {
-  const text = await readFile(join(root, 'docs/handlers.md'), 'utf8');
-  blocks = [...text.matchAll(/^```(\w+) ?(\S*)\n(.*?)^```$/gms)].map(([, language = '', file = '', body = '']) => ({
-    language,
-    file,
-    text: body,
-  }));
+  blocks = pageBlocks('handlers.md');
   folder = await mkdtempDisposable(join(tmpdir(), 'slipway-handler-'));
   await run('npm', ['run', '--silent', 'build'], { cwd: root, timeoutMs: 120_000 });
   await run('npm', ['pack', join(root, 'dist/runner'), '--pack-destination', folder.path], { cwd: folder.path });
