@@ -367,7 +367,7 @@ describe('explain', () => {
   });
 });
 
-test.each([['config', 'check'], ['explain'], ['doctor']])('%s --help has examples', async (...command) => {
+test.each([['config', 'check'], ['explain'], ['doctor'], ['compare']])('%s --help has examples', async (...command) => {
   const { code, out } = await setUp().run(...command, '--help');
   expect(code).toBe(0);
   expect(out).toMatch(new RegExp(`Examples:\\n {2}slipway ${command.join(' ')}`));

@@ -4,6 +4,7 @@ import { EXIT } from '../contract/runner-abi.ts';
 import { ServiceError } from '../lib/errors.ts';
 import { VERSION } from '../lib/version.ts';
 import type { Surroundings } from './commands.ts';
+import { addCompareCommand } from './compare-command.ts';
 import { addConfigCommand } from './config-command.ts';
 import { addDoctorCommand } from './doctor-command.ts';
 import { addExplainCommand } from './explain-command.ts';
@@ -31,6 +32,7 @@ export async function runProgram(args: readonly string[], surroundings: Surround
   addConfigCommand(program, surroundings, exit);
   addExplainCommand(program, surroundings, exit);
   addDoctorCommand(program, surroundings, VERSION, exit);
+  addCompareCommand(program, surroundings, exit);
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {

@@ -1,4 +1,7 @@
 /** The polling mode on a real queue service: the runner as a process, as a VPS would run it. */
+import { mkdtempDisposable, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -13,8 +16,10 @@ import { eventually } from '#/testing/eventually.ts';
 import { startQueueProxy } from '#/testing/fault-servers.ts';
 import { type TestQueues, testQueues } from '#/testing/queues.ts';
 import { type RunnerProcess, startRunnerProcess } from '#/testing/runner-process.ts';
+import { attempt } from '#/testing/shell.ts';
 import { startWebhookSink, type WebhookSink } from '#/testing/webhook-sink.ts';
 
+const CLI = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
 const RUNNER = fileURLToPath(new URL('../../job-runner/main.ts', import.meta.url));
 
 let azurite: Azurite;
@@ -64,7 +69,7 @@ function worker(name: string, env: Record<string, string> = {}): RunnerProcess {
 }
 
 /** An operator whose Jobs are processes of this machine; it shares the queue, as docs/migration.md says. */
-function startLocalOperator(name: string): AsyncDisposable {
+function startLocalOperator(name: string, settings: object = {}): AsyncDisposable {
   const file = {
     queues: [{ name }],
     polling: { minIntervalSeconds: 0.2, maxIntervalSeconds: 0.5 },
@@ -73,6 +78,7 @@ function startLocalOperator(name: string): AsyncDisposable {
     runner: { image: 'runner:1' },
     taskTypes: { echo: {} },
     webhook: { allow: ['127.0.0.1'] },
+    ...settings,
   };
   const config = parseConfig(JSON.stringify(file), {
     AZURE_STORAGE_CONNECTION_STRING: azurite.connectionString,
@@ -220,6 +226,38 @@ test.concurrent('queues that are empty are asked ever more seldom', async () => 
   // After about 1, 3 and 7 s more; every second it would be nine times.
   expect(asked).toBeGreaterThanOrEqual(3);
   expect(asked).toBeLessThanOrEqual(5);
+  expect(await stop(run)).toBe(0);
+});
+
+test.concurrent('the same tasks done by the worker and by an operator come to the same: slipway compare', async () => {
+  const [old, next] = [await queue(), await queue()];
+  for (const { put } of [old, next]) {
+    for (let at = 0; at < 12; at++) await put(`task-${at}`, { at, ...(at % 4 === 3 ? { fail: 'told to fail' } : {}) });
+  }
+  await using run = worker(old.name, { TASK_MAX_ATTEMPTS: '1', WORKER_CONCURRENCY: '2' });
+  await using _operator = startLocalOperator(next.name, { defaults: { attempts: 1 } });
+  await eventually(
+    async () => expect([await queues.count(old.name), await queues.count(next.name)]).toEqual([0, 0]),
+    60_000,
+  );
+  await using directory = await mkdtempDisposable(join(tmpdir(), 'slipway-compare-'));
+  const record = async (name: string, change: (text: string) => string = (text) => text) => {
+    const file = join(directory.path, `${name}.jsonl`);
+    const posts = sink.requests.filter(({ path }) => path.startsWith(`/${name}/`));
+    await writeFile(file, change(posts.map(({ body }) => `${body}\n`).join('')));
+    return file;
+  };
+  const compare = (...args: string[]) => attempt(process.execPath, [CLI, 'compare', ...args]);
+  const [oldFile, newFile] = [await record(old.name), await record(next.name)];
+  const same = await compare(oldFile, newFile);
+  expect([same.code, same.stderr]).toEqual([0, '']);
+  expect(same.stdout).toContain('12 of 12 tasks ended the same.');
+  expect(same.stdout).toMatch(/^old +12 +0 +\d+ ms +\d+ ms$/m);
+  const other = await record(next.name, (text) => text.replace('"at":5', '"at":6'));
+  const differs = await compare(oldFile, other);
+  expect(differs.code).toBe(1);
+  expect(differs.stdout).toMatch(/^task-5 +result\.at +5 +6$/m);
+  expect((await compare(oldFile, other, '--ignore', 'result.at')).code).toBe(0);
   expect(await stop(run)).toBe(0);
 });
 
