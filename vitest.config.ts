@@ -4,7 +4,7 @@ const tier = (name: string, include: string[], testTimeout: number) => ({
   test: { name, include, testTimeout, hookTimeout: Math.max(30_000, testTimeout), environment: 'node' as const },
 });
 
-/** Each file has an API server of its own, and waits for most of its time: two at once also on two cores. */
+/** Each file has servers of its own, and waits for most of its time: two at once also on two cores. */
 const sideBySide = ({ test }: ReturnType<typeof tier>) => ({ test: { ...test, maxWorkers: 2 } });
 
 const outside = ['node_modules/**', 'dist/**', 'tests/**'];
@@ -17,7 +17,7 @@ export default defineConfig({
       { test: { ...tier('unit', ['**/*.test.ts'], 60_000).test, exclude: outside, isolate: false, maxWorkers: 2 } },
       tier('model', ['tests/model/**/*.test.ts'], 600_000),
       tier('mutants', ['tests/mutants/**/*.test.ts'], 600_000),
-      tier('integration', ['tests/integration/**/*.test.ts'], 120_000),
+      sideBySide(tier('integration', ['tests/integration/**/*.test.ts'], 120_000)),
       sideBySide(tier('control-plane', ['tests/control-plane/**/*.test.ts'], 600_000)),
       sideBySide(tier('chaos', ['tests/chaos/**/*.test.ts'], 900_000)),
       tier('containers', ['tests/containers/**/*.test.ts'], 600_000),

@@ -24,10 +24,9 @@ const entries = {
     runner: 'job-runner/main.ts',
     // The thread that reads documents is a program of its own.
     'extraction-worker': 'job-runner/documents/extraction-worker.ts',
-    // For handlers of one's own: see runner-package.ts.
-    sdk: 'job-runner/sdk.ts',
-    testing: 'job-runner/testing.ts',
   },
+  // For handlers of one's own, see runner-package.ts. Apart: beside the runner it would bring all of zod into the runner's start.
+  sdk: { sdk: 'job-runner/sdk.ts', testing: 'job-runner/testing.ts' },
 } as const;
 
 /** What is bundled. */

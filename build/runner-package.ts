@@ -3,7 +3,7 @@
  * a command of its name. It is what the image has under /app, where modules beneath it find it as `slipway-runner` too.
  */
 import { execFile } from 'node:child_process';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,15 +12,16 @@ import { VERSION } from '../lib/version.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const NAME = 'slipway-runner';
-/** What can be imported: subpath → module of the bundle, and its source. */
+/** What can be imported: subpath → module of the sdk's bundle, and its source. */
 const EXPORTS = { '.': ['sdk', 'job-runner/sdk.ts'], './testing': ['testing', 'job-runner/testing.ts'] } as const;
 
 /** Writes what a package has beside its bundle. */
 export async function writeRunnerPackage(directory: string): Promise<void> {
+  await cp(join(root, 'dist/sdk'), join(directory, 'sdk'), { recursive: true });
   await writeTypes(join(directory, 'types'));
   const own = Object.entries(EXPORTS).map(([path, [module, source]]) => [
     path,
-    { types: `./types/${source.replace(/\.ts$/, '.d.ts')}`, default: `./${module}.mjs` },
+    { types: `./types/${source.replace(/\.ts$/, '.d.ts')}`, default: `./sdk/${module}.mjs` },
   ]);
   const { dependencies, license } = createRequire(import.meta.url)('../package.json') as PackageJson;
   const manifest = {
@@ -54,7 +55,7 @@ interface PackageJson {
 async function writeInner(directory: string): Promise<void> {
   await mkdir(directory, { recursive: true });
   for (const [module] of Object.values(EXPORTS))
-    await writeFile(join(directory, `${module}.mjs`), `export * from '../../${module}.mjs';\n`);
+    await writeFile(join(directory, `${module}.mjs`), `export * from '../../sdk/${module}.mjs';\n`);
   const own = Object.entries(EXPORTS).map(([path, [module]]) => [path, `./${module}.mjs`]);
   await writeJson(join(directory, 'package.json'), { name: NAME, type: 'module', exports: Object.fromEntries(own) });
 }

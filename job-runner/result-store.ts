@@ -3,6 +3,12 @@ import { labelValue } from '../contract/identity.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { RunnerSettings } from './settings.ts';
 
+/** Where a result goes. */
+export interface ResultPlace {
+  readonly container: string;
+  readonly path: string;
+}
+
 /** Which task's result it is. */
 export interface ResultOwner {
   readonly taskId: string;

@@ -32,6 +32,8 @@ export const tiers: readonly Tier[] = [
 /** The services that can be tried, each by the variables that say where. A test of a service that is not named is skipped. */
 export const LIVE = {
   Azure: ['SLIPWAY_AZURE_SUBSCRIPTION', 'SLIPWAY_AZURE_RESOURCE_GROUP', 'SLIPWAY_AZURE_LOCATION'],
+  OpenAI: ['SLIPWAY_LIVE_OPENAI_KEY'],
+  Supabase: ['SLIPWAY_LIVE_SUPABASE_URL', 'SLIPWAY_LIVE_SUPABASE_KEY'],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 
 /** Whether the environment says where a service is. */

@@ -2,12 +2,9 @@
  * A document, from Azure Blob Storage to where it is of use: its text as JSON in Blob; what a model makes of it, where OPENAI_API_KEY is set;
  * rows in Supabase, where SUPABASE_URL and SUPABASE_KEY are. Each stage may be repeated, and a repeated one pays for nothing twice.
  */
-import { createHash } from 'node:crypto';
-import { z } from 'zod';
 import { iso } from '../../lib/clock.ts';
-import { tryParseJson } from '../../lib/json.ts';
-import type { Analysis, AnalysisRequest } from '../analysis/analyse.ts';
-import { answerSchema } from '../analysis/schema.ts';
+import type { Analysis } from '../analysis/analyse.ts';
+import { analyseStage } from '../analysis/stage.ts';
 import { type BlobStore, openBlobStore } from '../blob-store.ts';
 import { type DocumentType, detectType } from '../documents/document-type.ts';
 import { extractAside } from '../documents/extract-aside.ts';
@@ -20,18 +17,11 @@ import {
   documentSource,
   sourceName,
 } from '../documents/source.ts';
+import type { Stage } from '../documents/stage.ts';
 import { ConfigurationError, PermanentError, TemporaryError } from '../errors.ts';
-import { resultPath } from '../result-store.ts';
-import type { OpenAiSettings, RunnerSettings } from '../settings.ts';
+import { type ResultPlace, resultPath } from '../result-store.ts';
+import { storeStage } from '../supabase/stage.ts';
 import { defineHandler, type HandlerContext, type HandlerTask } from './handler.ts';
-
-/** A step of the work, and why it was not taken. */
-export interface Stage {
-  readonly stage: 'extract' | 'analyse' | 'store';
-  /** `kept`: done by an earlier attempt. */
-  readonly status: 'done' | 'kept' | 'skipped';
-  readonly reason?: string;
-}
 
 /** What the task's result says; the text itself is at `resultUrl`. */
 export interface DocumentSummary {
@@ -75,7 +65,11 @@ async function processDocument(task: HandlerTask<DocumentPayload>, context: Hand
   const pages = type === 'pdf' ? parts.length : null;
   const characters = parts.reduce((sum, part) => sum + part.text.length, 0);
   log.info({ documentType: type, bytes, pages, characters }, 'text extracted');
-  const place = placeOf(task, settings);
+  const { output } = task.payload;
+  const place: ResultPlace = {
+    container: output?.container ?? settings.resultContainer,
+    path: output?.path ?? resultPath(task, '.json'),
+  };
 
   const analysed = await analyseStage(task, extracted, store, place, context);
   const { analysis, stage, question } = analysed;
@@ -94,17 +88,6 @@ async function processDocument(task: HandlerTask<DocumentPayload>, context: Hand
   const stored = await storeStage(task, { ...facts, analysis, resultUrl }, extracted, context);
   const stages: readonly Stage[] = [{ stage: 'extract', status: 'done' }, stage, stored];
   return { ...facts, ...(analysis === undefined ? {} : { analysis }), stages, resultUrl };
-}
-
-/** Where the result goes. */
-interface Place {
-  readonly container: string;
-  readonly path: string;
-}
-
-function placeOf(task: HandlerTask<DocumentPayload>, settings: RunnerSettings): Place {
-  const { output } = task.payload;
-  return { container: output?.container ?? settings.resultContainer, path: output?.path ?? resultPath(task, '.json') };
 }
 
 async function read(
@@ -126,7 +109,12 @@ async function read(
   }
 }
 
-async function write({ container, path }: Place, store: BlobStore, json: string, signal: AbortSignal): Promise<string> {
+async function write(
+  { container, path }: ResultPlace,
+  store: BlobStore,
+  json: string,
+  signal: AbortSignal,
+): Promise<string> {
   try {
     return await store.put(container, path, json, signal);
   } catch (cause) {
@@ -136,141 +124,4 @@ async function write({ container, path }: Place, store: BlobStore, json: string,
       { cause },
     );
   }
-}
-
-interface Analysed {
-  readonly stage: Stage;
-  readonly analysis?: Analysis;
-  /** Of what the analysis is the answer to. */
-  readonly question?: string;
-  /** The result is safe: single answers need not be kept any more. */
-  forget(): Promise<void>;
-}
-
-async function analyseStage(
-  task: HandlerTask<DocumentPayload>,
-  { parts, isScan }: ExtractedText,
-  store: BlobStore,
-  place: Place,
-  { settings, log, signal, count }: HandlerContext,
-): Promise<Analysed> {
-  const skipped = (reason: string): Analysed => ({
-    stage: { stage: 'analyse', status: 'skipped', reason },
-    forget: async () => undefined,
-  });
-  const { openAi } = settings;
-  // A payload that is wrong is wrong wherever it runs.
-  const schema = answerSchema(task.payload.analysis?.schema);
-  if (openAi === undefined) return skipped('OPENAI_API_KEY is not set');
-  if (isScan) return skipped('the document has no text: its pages are images');
-  if (parts.every(({ text }) => text.trim() === '')) return skipped('the document has no text');
-  const { model = openAi.model, instructions } = task.payload.analysis ?? {};
-  const request: AnalysisRequest = { model, schema, instructions };
-  const question = questionOf(parts, request, openAi);
-  const earlier = await earlierAnalysis(store, place, question, signal);
-  if (earlier !== undefined) {
-    log.info({}, 'an earlier attempt has the analysis');
-    return {
-      stage: { stage: 'analyse', status: 'kept' },
-      analysis: earlier,
-      question,
-      forget: async () => undefined,
-    };
-  }
-  const [{ analyse }, { openAnalyst }, { openAnswerStore }] = await Promise.all([
-    import('../analysis/analyse.ts'),
-    import('../analysis/openai.ts'),
-    import('../analysis/answer-store.ts'),
-  ]);
-  const memory = await openAnswerStore(store, settings.resultContainer, resultPath(task, '.answers.json'), log, signal);
-  if (memory.found > 0) log.info({ answers: memory.found }, 'an earlier attempt has answers of the model');
-  const analysis = await analyse(parts, request, {
-    analyst: openAnalyst(openAi),
-    memory,
-    settings: openAi,
-    log,
-    signal,
-  });
-  const { tokens, costUsd } = analysis;
-  log.info({ ...tokens, costUsd, pieces: analysis.pieces }, 'the model has answered');
-  if (tokens !== undefined) {
-    count('inputTokens', tokens.input);
-    count('outputTokens', tokens.output);
-  }
-  if (costUsd !== undefined) count('costUsd', costUsd);
-  return {
-    stage: { stage: 'analyse', status: 'done' },
-    analysis,
-    question,
-    forget: () =>
-      memory.clear().catch((error: unknown) => log.warn({ err: error }, 'kept answers could not be removed')),
-  };
-}
-
-/** What the whole analysis depends on. */
-function questionOf(parts: ExtractedText['parts'], request: AnalysisRequest, settings: OpenAiSettings): string {
-  const { model, instructions, schema } = request;
-  const { contextTokens, maxOutputTokens, prices } = settings;
-  const all = [parts, model, instructions, schema.json, contextTokens, maxOutputTokens, prices];
-  return createHash('sha256').update(JSON.stringify(all)).digest('hex');
-}
-
-const earlierSchema = z.object({
-  question: z.string(),
-  analysis: z.object({
-    model: z.string(),
-    result: z.unknown(),
-    pieces: z.number(),
-    tokens: z.object({ input: z.number(), output: z.number() }).optional(),
-    costUsd: z.number().optional(),
-  }),
-});
-const MAX_RESULT_BYTES = 500 * 1024 * 1024;
-
-/** The analysis in the result of an earlier attempt, if it is the answer to the same question. */
-async function earlierAnalysis(
-  store: BlobStore,
-  { container, path }: Place,
-  question: string,
-  signal: AbortSignal,
-): Promise<Analysis | undefined> {
-  const text = await store.getText(container, path, MAX_RESULT_BYTES, signal).catch((error: unknown) => {
-    signal.throwIfAborted();
-    throw new TemporaryError(`${container}/${path}, where the result goes, cannot be read`, { cause: error });
-  });
-  const earlier = earlierSchema.safeParse(tryParseJson(text ?? ''));
-  if (!earlier.success || earlier.data.question !== question) return undefined;
-  const { analysis } = earlier.data;
-  return { ...analysis, tokens: analysis.tokens, costUsd: analysis.costUsd };
-}
-
-async function storeStage(
-  task: HandlerTask<DocumentPayload>,
-  facts: Pick<DocumentSummary, 'source' | 'type' | 'bytes' | 'pages' | 'characters' | 'warnings' | 'resultUrl'> & {
-    readonly analysis: Analysis | undefined;
-  },
-  { parts }: ExtractedText,
-  { settings: { supabase }, clock, log, signal, count }: HandlerContext,
-): Promise<Stage> {
-  if (supabase === undefined)
-    return { stage: 'store', status: 'skipped', reason: 'SUPABASE_URL and SUPABASE_KEY are not set' };
-  const { writeDocument } = await import('../supabase/documents.ts');
-  const { analysis, resultUrl, ...rest } = facts;
-  const row = {
-    client_id: task.clientId,
-    task_id: task.taskId,
-    ...rest,
-    analysis: analysis?.result ?? null,
-    model: analysis?.model ?? null,
-    input_tokens: analysis?.tokens?.input ?? null,
-    output_tokens: analysis?.tokens?.output ?? null,
-    cost_usd: analysis?.costUsd ?? null,
-    result_url: resultUrl,
-    processed_at: iso(clock.now()),
-  };
-  const texts = parts.map(({ text }) => text);
-  await writeDocument(supabase, row, texts, clock, signal);
-  log.info({ pages: texts.length }, 'the document is in Supabase');
-  count('rows', texts.length + 1);
-  return { stage: 'store', status: 'done' };
 }

@@ -11,6 +11,7 @@ const excluded: Record<Program, readonly string[]> = {
   operator: [...documents, ...models, 'azurite'],
   slipway: [...documents, ...models, 'azurite', 'prom-client'],
   runner: ['@kubernetes/client-node', 'prom-client', 'azurite'],
+  sdk: [...documents, ...models, '@azure/storage-blob', '@kubernetes/client-node', 'prom-client'],
 };
 
 const bundles = {} as Record<Program, readonly OutputChunk[]>;

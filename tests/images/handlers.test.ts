@@ -141,7 +141,7 @@ test('the worker in Python and the one in shell do as they say', async () => {
   expect(sink.requests.map(({ body }) => JSON.parse(body))).toEqual([{ task_id: '1', doubled: 42 }]);
   expect((await inFolder('python3 worker.py', task(null))).code).toBe(1);
   await chmod(join(folder.path, 'worker.sh'), 0o755);
-  const child = spawn('./worker.sh', [], {
+  const child = spawn(join(folder.path, 'worker.sh'), [], {
     cwd: folder.path,
     env: {
       ...task(1),
