@@ -34,7 +34,7 @@ const ARROWS: Readonly<Record<string, Arrows>> = {
   },
   cli: {
     parts: ['queue', 'contract', 'lib'],
-    packages: ['commander', 'yaml', '@kubernetes/client-node'],
+    packages: ['commander', 'yaml', 'zod', '@kubernetes/client-node'],
     // Of the operator what is pure, its configuration, and its way to the API server; nothing that runs tasks.
     files: {
       'operator/config.ts': 'a configuration is judged as the operator judges it',
