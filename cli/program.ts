@@ -15,24 +15,9 @@ import { addTaskCommands } from './task-commands.ts';
 /** Runs a command line; returns the exit code. */
 export async function runProgram(args: readonly string[], surroundings: Surroundings): Promise<number> {
   let exitCode: number = EXIT.done;
-  const run = async (work: () => number | Promise<number>) => {
-    exitCode = await work();
-  };
-  const program = new Command('slipway')
-    .description('Looks after a Slipway installation: its tasks, its queues, its configuration.')
-    .version(VERSION)
-    .exitOverride()
-    .configureOutput({ writeOut: surroundings.out, writeErr: surroundings.err })
-    .showHelpAfterError('(--help shows how it is used)');
-  const exit = (code: number) => {
+  const program = createProgram(surroundings, (code) => {
     exitCode = code;
-  };
-  addTaskCommands(program, surroundings, run);
-  addPoisonCommands(program, surroundings, run);
-  addConfigCommand(program, surroundings, exit);
-  addExplainCommand(program, surroundings, exit);
-  addDoctorCommand(program, surroundings, VERSION, exit);
-  addCompareCommand(program, surroundings, exit);
+  });
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {
@@ -42,4 +27,22 @@ export async function runProgram(args: readonly string[], surroundings: Surround
     return EXIT.failed;
   }
   return exitCode;
+}
+
+/** All commands. `exit` is told the exit code of the one that has run. */
+export function createProgram(surroundings: Surroundings, exit: (code: number) => void): Command {
+  const run = async (work: () => number | Promise<number>) => exit(await work());
+  const program = new Command('slipway')
+    .description('Looks after a Slipway installation: its tasks, its queues, its configuration.')
+    .version(VERSION)
+    .exitOverride()
+    .configureOutput({ writeOut: surroundings.out, writeErr: surroundings.err })
+    .showHelpAfterError('(--help shows how it is used)');
+  addTaskCommands(program, surroundings, run);
+  addPoisonCommands(program, surroundings, run);
+  addConfigCommand(program, surroundings, exit);
+  addExplainCommand(program, surroundings, exit);
+  addDoctorCommand(program, surroundings, VERSION, exit);
+  addCompareCommand(program, surroundings, exit);
+  return program;
 }

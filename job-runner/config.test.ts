@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { readConfig, webhookBase } from './config.ts';
+import { readConfig, VARIABLES, webhookBase } from './config.ts';
 import type { PollingConfig, TaskConfig } from './settings.ts';
 
 const CONNECTION =
@@ -183,6 +184,14 @@ describe('readConfig', () => {
       terminationLog: '/tmp/x',
     });
   });
+});
+
+test('docs/runner.md has every variable, and no other', () => {
+  const page = readFileSync(new URL('../docs/runner.md', import.meta.url), 'utf8');
+  const told = new Set(
+    [...page.slice(page.indexOf('## Variables')).matchAll(/`([A-Z][A-Z_]+)`/g)].map(([, name]) => name),
+  );
+  expect([...told].toSorted()).toEqual([...VARIABLES].toSorted());
 });
 
 describe('webhookBase', () => {

@@ -145,6 +145,9 @@ const environmentSchema = z.object({
     .default('public'),
 });
 
+/** Every variable that is read. */
+export const VARIABLES: readonly string[] = Object.keys(environmentSchema.shape);
+
 /**
  * Reads the environment. A variable that is set to nothing counts as not set, but for TASK_DATA: a template that has lost it must not turn a
  * Job into a worker that polls.
