@@ -18,6 +18,8 @@ const EXPORTS = { '.': ['sdk', 'job-runner/sdk.ts'], './testing': ['testing', 'j
 /** Writes what a package has beside its bundle. */
 export async function writeRunnerPackage(directory: string): Promise<void> {
   await cp(join(root, 'dist/sdk'), join(directory, 'sdk'), { recursive: true });
+  // What pdf.ts reads: data, not code.
+  await cp(join(root, 'node_modules/pdfjs-dist/cmaps'), join(directory, 'cmaps'), { recursive: true });
   await writeTypes(join(directory, 'types'));
   const own = Object.entries(EXPORTS).map(([path, [module, source]]) => [
     path,

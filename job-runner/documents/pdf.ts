@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { getDocumentProxy, getResolvedPDFJS } from 'unpdf';
 import type { Clock } from '../../lib/clock.ts';
 import { PermanentError } from '../errors.ts';
@@ -39,7 +40,8 @@ async function open(bytes: Buffer, missing: Set<string>): Promise<Pdf> {
       // Errors only: PDF.js prints to the console, and logs are JSON.
       verbosity: 0,
       useWorkerFetch: false,
-      BinaryDataFactory: recordMissing(missing),
+      cMapPacked: true,
+      BinaryDataFactory: characterMaps(missing),
     });
   } catch (error) {
     if (error instanceof Error && error.name === 'PasswordException') {
@@ -85,12 +87,23 @@ async function areImages(pdf: Pdf, pages: readonly number[]): Promise<boolean> {
   return false;
 }
 
-/** Predefined character maps of East Asian fonts are not part of the runner: text that needs one is left out, and that is said. */
-function recordMissing(missing: Set<string>): object {
+/** Beside the bundle's chunks; in the source, those of the package. */
+const CHARACTER_MAPS = new URL(
+  import.meta.url.endsWith('.ts') ? '../../node_modules/pdfjs-dist/cmaps/' : './cmaps/',
+  import.meta.url,
+);
+
+/** The predefined character maps of East Asian fonts, without which text in a font that is not embedded has no characters. */
+function characterMaps(missing: Set<string>): object {
   return class {
-    async fetch({ kind, filename }: { kind: string; filename: string }): Promise<never> {
-      if (kind === 'cMapUrl') missing.add(filename.replace(/\.bcmap$/, ''));
-      throw new Error(`${filename} is not available`);
+    async fetch({ kind, filename }: { kind: string; filename: string }): Promise<Uint8Array> {
+      if (kind !== 'cMapUrl' || !/^[\w-]+\.bcmap$/.test(filename)) throw new Error(`${filename} is not available`);
+      try {
+        return new Uint8Array(await readFile(new URL(filename, CHARACTER_MAPS)));
+      } catch (error) {
+        missing.add(filename.replace(/\.bcmap$/, ''));
+        throw error;
+      }
     }
   };
 }

@@ -43,7 +43,7 @@ export function documentSuite(startParts: () => Promise<DocumentParts>): void {
     blobs = BlobServiceClient.fromConnectionString(parts.connectionString);
     const container = blobs.getContainerClient('inbox');
     await container.create();
-    for (const name of ['report.pdf', 'blank.pdf', 'scan.pdf', 'handbook.md']) {
+    for (const name of ['report.pdf', 'japanese.pdf', 'scan.pdf', 'handbook.md']) {
       const bytes = await readFile(new URL(`../fixtures/${name}`, import.meta.url));
       await container.uploadBlockBlob(name, bytes, bytes.length);
     }
@@ -213,6 +213,11 @@ export function documentSuite(startParts: () => Promise<DocumentParts>): void {
       stages: [{}, { status: 'skipped', reason: 'the document has no text: its pages are images' }, { status: 'done' }],
     });
     expect(await rowOf('scan')).toMatchObject([{ analysis: null, model: null, input_tokens: null }]);
+  });
+
+  test('a PDF whose Japanese font is not embedded is read by its character map', async () => {
+    expect((await process('japanese', { path: 'japanese.pdf' })).code).toBe(0);
+    expect(await pagesOf('japanese')).toEqual([{ page: 1, text: '港の報告' }]);
   });
 
   describe('another attempt', () => {
