@@ -9,6 +9,7 @@ import {
   CHART,
   configOf,
   containerOf,
+  DOCUMENTS,
   EXAMPLE,
   envOf,
   helm,
@@ -42,6 +43,7 @@ describe('helm', () => {
     ['the example', EXAMPLE],
     ['its own values', []],
     ['the example for Azure', ON_AZURE],
+    ['the example for documents', DOCUMENTS],
   ])('lint --strict passes with %s', async (_, values) => {
     expect(await helm(['lint', '--strict', CHART, ...values])).toContain('0 chart(s) failed');
   });

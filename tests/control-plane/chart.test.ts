@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ACI_PERMISSIONS, PERMISSIONS } from '#/operator/permissions.ts';
 import { type ControlPlane, startControlPlane } from '#/testing/control-plane.ts';
-import { CHART, EXAMPLE, ON_AZURE, pathOf, podOf, render } from './chart.ts';
+import { CHART, DOCUMENTS, EXAMPLE, ON_AZURE, pathOf, podOf, render } from './chart.ts';
 
 const TRIED = 'slipway-chart-tried';
 const INSTALLED = 'slipway-chart-installed';
@@ -31,6 +31,7 @@ test.each([
   ['queues by pattern', ['--set-json', 'config.queues=[]', '--set-json', 'config.discovery={}']],
   ['no network policy', ['--set', 'networkPolicy.enabled=false']],
   ['tasks on Azure', ON_AZURE],
+  ['documents', DOCUMENTS],
   ['tasks on Azure, by a service principal', [...ON_AZURE, '--set', 'azure.clientId=,azure.existingSecret=principal']],
   [
     'everything set',

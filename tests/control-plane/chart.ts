@@ -15,6 +15,9 @@ export const CHART = pathOf('charts/slipway');
 /** The arguments for the example values, which are the required ones. */
 export const EXAMPLE = ['-f', pathOf('manifests/values.yaml')];
 
+/** The arguments for the example of documents with a model and a database. */
+export const DOCUMENTS = ['-f', pathOf('charts/slipway/examples/documents.yaml')];
+
 /** The arguments for the example of tasks on Azure Container Instances. */
 export const ON_AZURE = ['-f', pathOf('charts/slipway/examples/azure.yaml')];
 
