@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { tryParseJson } from '../../lib/json.ts';
-import type { BlobStore } from '../blob-store.ts';
+import { type BlobStore, BlobTooLarge } from '../blob-store.ts';
 import type { ExtractedText } from '../documents/extracted-text.ts';
 import type { DocumentPayload } from '../documents/source.ts';
 import type { Stage } from '../documents/stage.ts';
@@ -102,7 +102,8 @@ const earlierSchema = z.object({
     costUsd: z.number().optional(),
   }),
 });
-const MAX_RESULT_BYTES = 500 * 1024 * 1024;
+/** A result of ours that is larger is written anew, and its model asked again. */
+const MAX_RESULT_BYTES = 64 * 1024 * 1024;
 
 /** The analysis in the result of an earlier attempt, if it is the answer to the same question. */
 async function earlierAnalysis(
@@ -113,6 +114,7 @@ async function earlierAnalysis(
 ): Promise<Analysis | undefined> {
   const text = await store.getText(container, path, MAX_RESULT_BYTES, signal).catch((error: unknown) => {
     signal.throwIfAborted();
+    if (error instanceof BlobTooLarge) return undefined;
     throw new TemporaryError(`${container}/${path}, where the result goes, cannot be read`, { cause: error });
   });
   const earlier = earlierSchema.safeParse(tryParseJson(text ?? ''));

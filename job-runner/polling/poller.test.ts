@@ -44,13 +44,14 @@ function setUp(env: Record<string, string> = {}) {
   if (reading.kind === 'invalid') throw new Error(reading.problems.join());
   const stop = new AbortController();
   const answers: Sent[] = [];
+  const crash = Promise.withResolvers<unknown>();
   const started: number[] = [];
   const run = () =>
     poll({
       clock,
       log: createLog('silent', {}),
       stopping: stop.signal,
-      crashed: new Promise(() => undefined),
+      crashed: crash.promise,
       handlers: {
         types: ['echo'],
         load: async (type) => {
@@ -74,7 +75,7 @@ function setUp(env: Record<string, string> = {}) {
   /** What changed for others to see. */
   const told = () =>
     effects.filter((one) => !/^(receive|renew|send)/.test(one)).map((one) => one.replace(/ [\w-]{36}$/, ''));
-  return { clock, queues, effects, told, answers, started, stop, run, send };
+  return { clock, queues, effects, told, answers, crash, started, stop, run, send };
 }
 
 describe('I2: a message is deleted last', () => {
@@ -210,6 +211,19 @@ test('told to stop: tasks go on for a while, then their messages are given back'
   const left = at.queues.messages(QUEUE);
   expect(left).toHaveLength(1);
   expect(left[0]?.visibleOn).toBeLessThanOrEqual(at.clock.now());
+});
+
+test('an error that nobody caught fails no task, and ends the process with another code', async () => {
+  const at = setUp();
+  at.send('a', { runs: 10_000 });
+  at.send('b');
+  const running = at.run();
+  await at.clock.advance(5000);
+  at.crash.resolve(new Error('in an event of a library'));
+  await at.clock.advance(60_000);
+  expect(await running).toBe(1);
+  expect(at.told().filter((one) => one.startsWith('webhook'))).toEqual(['webhook a completed delivered']);
+  expect(at.queues.messages(QUEUE)).toHaveLength(1);
 });
 
 test('idle, it asks after 5, 10, 20, 40 and then 60 seconds, and at once when there was work', () => {

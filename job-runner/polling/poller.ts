@@ -13,17 +13,31 @@ const MAX_BATCH = 32;
 const ERROR_WAIT_MS = 10_000;
 
 /** What polling works with. `stopping` aborts on SIGTERM. */
-export type PollTools = MessageTools;
+export type PollTools = Omit<MessageTools, 'crashed'> & {
+  /** Settles with an error that nobody caught. */
+  readonly crashed: Promise<unknown>;
+};
 
-/** Polls until told to stop, then waits for what is under way, for as long as it may take. Gives the exit code. */
+/** Whose error it was that nobody caught, nobody knows: no task is blamed. */
+const BLAMES_NOBODY: Promise<never> = new Promise(() => undefined);
+
+/**
+ * Polls until told to stop, then waits for what is under way, for as long as it may take. An error that nobody caught stops it too: what runs
+ * may end, and whoever started the process starts another.
+ *
+ * @returns the exit code
+ */
 export async function poll(tools: PollTools): Promise<number> {
-  const { clock, config, queues, log, stopping } = tools;
+  const { clock, config, queues, log } = tools;
+  const crash = new AbortController();
+  void tools.crashed.then(() => crash.abort());
+  const stopping = AbortSignal.any([tools.stopping, crash.signal]);
   const { concurrency, idle } = config;
   log.info({ queues: config.queues, concurrency, attempts: config.maxAttempts }, 'polling');
   const hurry = new AbortController();
   const running = new Set<Promise<void>>();
   const freed = new Wakeup();
-  const workTools = { ...tools, stopping: hurry.signal };
+  const workTools = { ...tools, stopping: hurry.signal, crashed: BLAMES_NOBODY };
   let empty = 0;
   while (!stopping.aborted) {
     if (running.size >= concurrency) {
@@ -63,7 +77,7 @@ export async function poll(tools: PollTools): Promise<number> {
   void clock.sleep(graceMs, late.signal).then(() => hurry.abort(new Error('the worker is to stop')));
   await Promise.all(running);
   late.abort();
-  return EXIT.done;
+  return crash.signal.aborted ? EXIT.failed : EXIT.done;
 }
 
 /** Milliseconds to wait after so many answers without a message in a row, 1 or more: doubling, within ±10 %. */
