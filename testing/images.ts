@@ -1,4 +1,5 @@
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtempDisposable, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cacheDirectory } from '#/testing/cache.ts';
@@ -35,14 +36,46 @@ export async function buildImage(
 }
 
 /** Archives of both images, for `node.push`: built if need be, by an engine that runs meanwhile. */
-export async function imageArchives(): Promise<Record<Image, string>> {
+export async function imageArchives(
+  derived: readonly DerivedImage[] = [],
+): Promise<Record<Image, string> & { readonly derived: readonly string[] }> {
   await using engine = await startDocker();
   const made = {} as Record<Image, string>;
   for (const image of images) {
     await buildImage(engine, image);
     made[image] = await save(engine, image);
   }
-  return made;
+  return { ...made, derived: await Promise.all(derived.map((one) => derive(engine, one))) };
+}
+
+/** An image made of one of ours, as somebody makes it who uses it. */
+export interface DerivedImage {
+  /** What it is called in the engine; a name of a file, too. */
+  readonly name: string;
+  /** Its FROM is replaced by our image of that name. */
+  readonly dockerfile: string;
+  readonly from: Image;
+  readonly files: Readonly<Record<string, string>>;
+}
+
+async function derive(engine: Docker, { name, dockerfile, from, files }: DerivedImage): Promise<string> {
+  await using context = await mkdtempDisposable(join(tmpdir(), 'slipway-derived-'));
+  await writeFile(join(context.path, 'Dockerfile'), dockerfile.replace(/^FROM .*$/m, `FROM ${imageName(from)}`));
+  for (const [file, text] of Object.entries(files)) await writeFile(join(context.path, file), text);
+  const tag = `slipway-test/${name}:latest`;
+  await engine.docker(['build', '--network', 'none', '--tag', tag, context.path], { timeoutMs: TEN_MINUTES });
+  const archive = join(directory, `${name}.tar`);
+  await rm(archive, { force: true });
+  await run('skopeo', [
+    '--insecure-policy',
+    'copy',
+    '--quiet',
+    '--src-daemon-host',
+    engine.host,
+    `docker-daemon:${tag}`,
+    `oci-archive:${archive}`,
+  ]);
+  return archive;
 }
 
 /** The archive of an image with Python: a worker of somebody else. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { type Azurite, startAzurite } from '#/testing/azurite.ts';
-import { imageArchives } from '#/testing/images.ts';
+import { type DerivedImage, imageArchives } from '#/testing/images.ts';
 import { CHART } from '#/testing/installation.ts';
 import { type RealNode, startNode } from '#/testing/node.ts';
 import { type TestQueues, testQueues } from '#/testing/queues.ts';
@@ -33,7 +33,9 @@ export interface NodeInstallationOptions {
   /** Secrets in the namespace, beside that of the storage account: name → key → value. */
   readonly secrets?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** `config` of the chart's values, less queues, runner and webhook.allow. */
-  readonly config: (node: RealNode) => object | Promise<object>;
+  readonly config: (node: RealNode, derived: readonly string[]) => object | Promise<object>;
+  /** Images made of ours, whose names in the registry `config` is given, in this order. */
+  readonly derived?: readonly DerivedImage[];
   /** Other values of the chart, such as `replicas`. */
   readonly values?: object;
 }
@@ -45,7 +47,7 @@ export const RELEASE = 'slipway';
 /** Builds the images if need be, starts the node and installs the chart: about a minute. */
 export async function installOnNode(options: NodeInstallationOptions): Promise<NodeInstallation> {
   await using stack = new AsyncDisposableStack();
-  const archives = await imageArchives();
+  const archives = await imageArchives(options.derived);
   const node = stack.use(await startNode());
   const host = node.hostAddress;
   const azurite = stack.use(await startAzurite({ host }));
@@ -54,6 +56,9 @@ export async function installOnNode(options: NodeInstallationOptions): Promise<N
   await queues.create(...options.queues);
   const operator = await node.push(archives.operator, 'slipway-operator:test');
   const runner = await node.push(archives.runner, 'slipway-runner:test');
+  const derived: string[] = [];
+  for (const [at, { name }] of (options.derived ?? []).entries())
+    derived.push(await node.push(archives.derived[at] ?? '', `${name}:test`));
   const kubectl = (...args: readonly string[]) => node.kubectl(['-n', NAMESPACE, ...args]);
 
   await node.kubectl(['create', 'namespace', NAMESPACE]);
@@ -70,7 +75,7 @@ export async function installOnNode(options: NodeInstallationOptions): Promise<N
       queues: options.queues.map((name) => ({ name })),
       runner: { image: runner },
       webhook: { allow: [host] },
-      ...(await options.config(node)),
+      ...(await options.config(node, derived)),
     },
     ...options.values,
   };

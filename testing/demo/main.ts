@@ -102,7 +102,7 @@ async function run(world: World, stopping: AbortSignal, verbose: boolean): Promi
     paint('Next', 'heading'),
     ...columns([
       ['README.md', 'your own cluster: build two images, helm install'],
-      ['job-runner/handlers/echo.ts', 'what a task of your own looks like'],
+      ['docs/handlers.md', 'a task type of your own, in ten minutes'],
       ['make test', 'the same on a real API server and a real node'],
     ]),
   );

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { BlobServiceClient } from '@azure/storage-blob';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { ANNOTATION, LABEL } from '#/contract/identity.ts';
 import type { RawJob, RawPod } from '#/operator/jobs/records.ts';
 import { eventually } from '#/testing/eventually.ts';
@@ -45,6 +46,15 @@ beforeAll(async () => {
   installation = await installOnNode({
     queues: ['acme-tasks', 'globex-tasks', 'initech-tasks'],
     secrets: { openai: { OPENAI_API_KEY: SECRET }, supabase: { SUPABASE_KEY: SERVICE_ROLE } },
+    // As docs/handlers.md makes it.
+    derived: [
+      {
+        name: 'greet',
+        from: 'runner',
+        dockerfile: pageFile('handlers.md', 'Dockerfile'),
+        files: { 'greet.ts': pageFile('handlers.md', 'greet.ts') },
+      },
+    ],
     config: configOf,
   });
   ({ node, queues, sink } = installation);
@@ -218,7 +228,7 @@ test('21 messages on a real node: echo, documents, failure, malformed, foreign, 
   );
 });
 
-test('a document from Blob to its rows and its webhook, though its pod is drained in the middle; a worker in Python', {
+test('a document from Blob to its rows and its webhook, though its pod is drained in the middle; a handler of one’s own; a worker in Python', {
   timeout: 240_000,
 }, async () => {
   const kubectl = (...args: string[]) => node.kubectl(['-n', NAMESPACE, ...args]);
@@ -231,6 +241,8 @@ test('a document from Blob to its rows and its webhook, though its pod is draine
       payload: { container: 'inbox', path: 'report.pdf' },
       webhook_url: `${sink.url}/drained`,
     },
+    { task_id: 'hello', task_type: 'greet', payload: { name: 'Ines' }, webhook_url: `${sink.url}/greet` },
+    { task_id: 'nobody', task_type: 'greet', payload: { name: 7 }, webhook_url: `${sink.url}/greet` },
     { task_id: 'py-1', task_type: 'double', payload: { n: 21 }, webhook_url: `${sink.url}/python` },
     { task_id: 'py-2', task_type: 'double', payload: { n: null }, webhook_url: `${sink.url}/python` },
   );
@@ -272,6 +284,19 @@ test('a document from Blob to its rows and its webhook, though its pod is draine
     expect(items.map(({ status }) => status?.succeeded)).toEqual([1]);
   });
 
+  await eventually(() => {
+    const greeted = sink.requests.filter(({ path }) => path === '/greet').map(({ body }) => JSON.parse(body) as object);
+    expect(greeted).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ task_id: 'hello', status: 'completed', result: { greeting: 'Hello, Ines!' } }),
+        expect.objectContaining({
+          task_id: 'nobody',
+          status: 'failed',
+          error: expect.objectContaining({ code: 'Malformed' }),
+        }),
+      ]),
+    );
+  }, 90_000);
   const python = () =>
     sink.requests.filter(({ path }) => path === '/python').map(({ body }) => JSON.parse(body) as object);
   await eventually(() => expect(python()).toHaveLength(2), 90_000);
@@ -283,7 +308,7 @@ test('a document from Blob to its rows and its webhook, though its pod is draine
   );
 });
 
-async function configOf(ofNode: RealNode): Promise<object> {
+async function configOf(ofNode: RealNode, [greet = '']: readonly string[]): Promise<object> {
   const host = ofNode.hostAddress;
   const { registry } = ofNode;
   openai = services.use(await startOpenAi(host));
@@ -309,6 +334,7 @@ async function configOf(ofNode: RealNode): Promise<object> {
       },
     },
     taskTypes: {
+      greet: { ...parse(pageFile('handlers.md', 'values.yaml')).config.taskTypes.greet, image: greet },
       double: { image: python, args: ['-c', pageFile('handlers.md', 'worker.py')] },
       'no-image': { image: `${registry}/nothing:1`, startTimeoutSeconds: 10 },
       echo: { envFrom: [{ secretRef: { name: 'openai' } }] },
