@@ -352,8 +352,8 @@ describe('document-processing', () => {
       pages,
       stages: [
         { stage: 'extract', status: 'done' },
-        { stage: 'embed', status: 'skipped', reason: 'OPENAI_API_KEY is not set' },
-        { stage: 'index', status: 'skipped', reason: 'SUPABASE_URL and SUPABASE_KEY are not set' },
+        { stage: 'analyse', status: 'skipped', reason: 'OPENAI_API_KEY is not set' },
+        { stage: 'store', status: 'skipped', reason: 'SUPABASE_URL and SUPABASE_KEY are not set' },
       ],
     });
     expect(result.resultUrl).toBe(`${azurite.blobUrl}/results/acme/doc-${name}.json`);
