@@ -20,8 +20,9 @@ const ARROWS: Readonly<Record<string, Arrows>> = {
   lib: { parts: [], packages: ['pino'] },
   queue: { parts: ['contract', 'lib'], packages: ['@azure/storage-queue'] },
   webhook: { parts: ['contract', 'lib'], packages: ['ipaddr.js'] },
+  kaniko: { parts: [], packages: [] },
   operator: {
-    parts: ['queue', 'webhook', 'contract', 'lib'],
+    parts: ['kaniko', 'queue', 'webhook', 'contract', 'lib'],
     packages: [
       'zod',
       'yaml',

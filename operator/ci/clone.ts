@@ -1,0 +1,45 @@
+/**
+ * How a repository is brought into a pod: a script for any image with git and a shell. What it is told comes by variables, never as part of
+ * its text; credentials by variables of a Secret, which git asks for by a helper: they stand in no URL, no argument, no file and no log.
+ */
+
+/** Variables of the script. */
+export const CLONE_ENV = {
+  repository: 'CI_REPOSITORY',
+  /** The exact commit; '' where a ref is named. */
+  commit: 'CI_COMMIT',
+  ref: 'CI_REF',
+  /** `true` or `false`. */
+  submodules: 'CI_SUBMODULES',
+  /** Keys of the Secret; the latter is a password or a token. Not set for a repository that everybody may read. */
+  user: 'GIT_USERNAME',
+  password: 'GIT_PASSWORD',
+} as const;
+
+/** Exit codes of the script; git's own failures are 1 or 128. */
+export const CLONE_EXIT = { wrongCommit: 65 } as const;
+
+/**
+ * Run in the workspace, an empty folder. The commit that was checked out is what it writes last into the termination message.
+ *
+ * Only http and https are spoken, by submodules too: a repository could otherwise name a command or a file of the pod. No hook of the
+ * repository runs, and no template.
+ */
+export const CLONE_SCRIPT = `set -eu
+export HOME=/tmp GIT_TERMINAL_PROMPT=0 GIT_CONFIG_NOSYSTEM=1 GIT_ALLOW_PROTOCOL=http:https GIT_ASKPASS=/bin/false
+helper='!f() { if [ "$1" = get ] && [ -n "\${GIT_PASSWORD-}" ]; then printf "username=%s\\npassword=%s\\n" "\${GIT_USERNAME:-git}" "$GIT_PASSWORD"; fi; }; f'
+g() { git -c safe.directory='*' -c core.hooksPath=/dev/null -c credential.helper= -c "credential.helper=$helper" -c advice.detachedHead=false "$@"; }
+echo "cloning $CI_REPOSITORY at \${CI_COMMIT:-$CI_REF}"
+g init --quiet --template= .
+g remote add origin "$CI_REPOSITORY"
+g fetch --quiet --depth 1 --no-tags origin "\${CI_COMMIT:-$CI_REF}"
+g checkout --quiet --detach FETCH_HEAD
+commit=$(g rev-parse HEAD)
+if [ -n "$CI_COMMIT" ] && [ "$commit" != "$CI_COMMIT" ]; then
+  echo "the repository gave commit $commit, not $CI_COMMIT" >&2
+  exit ${CLONE_EXIT.wrongCommit}
+fi
+if [ "$CI_SUBMODULES" = true ]; then g submodule --quiet update --init --recursive --depth 1; fi
+printf %s "$commit" > "\${CI_TERMINATION_LOG:-/dev/termination-log}"
+echo "at commit $commit"
+`;

@@ -1,0 +1,110 @@
+import { describe, expect, test } from 'vitest';
+import { type CiTask, readCiPayload } from './payload.ts';
+import { type CiSettings, ciPod } from './pod.ts';
+
+const IMAGE = 'registry.example.com/ci/acme/app:abc';
+const resources = { requests: { cpu: '100m', memory: '128Mi' }, limits: { memory: '128Mi' } };
+const SETTINGS: CiSettings = {
+  gitImage: 'registry.example.com/git:1',
+  builderImage: 'ghcr.io/osscontainertools/kaniko:v1.28.3',
+  runnerImage: 'registry.example.com/runner:1',
+  registrySecret: 'registry',
+  gitSecret: 'git',
+  cache: 'registry.example.com/ci/cache',
+  insecureRegistries: [],
+  builderFlags: [],
+  testUser: 'image',
+  resources: { clone: resources, build: resources, test: resources, report: resources },
+  reportEnv: [{ name: 'AZURE_STORAGE_CONNECTION_STRING', valueFrom: { secretKeyRef: { name: 'storage', key: 'k' } } }],
+};
+
+function task(more: object = {}): CiTask {
+  const commit = '0123456789abcdef0123456789abcdef01234567';
+  const reading = readCiPayload({
+    repository: 'https://git.example.com/acme/app.git',
+    commit,
+    test: { command: 'make test' },
+    ...more,
+  });
+  if (reading.kind === 'invalid') throw new Error(reading.problems.join());
+  return reading.task;
+}
+const pod = (more: object = {}, settings: Partial<CiSettings> = {}) =>
+  ciPod(task(more), IMAGE, { ...SETTINGS, ...settings });
+const container = (name: string, { initContainers, containers }: ReturnType<typeof pod>) => {
+  const found = [...initContainers, ...containers].find((one) => one.name === name);
+  if (found === undefined) throw new Error(`there is no container ${name}`);
+  return found;
+};
+
+test('as it was looked at once', async () => {
+  await expect(`${JSON.stringify(pod(), undefined, 2)}\n`).toMatchFileSnapshot('./golden/pod.json');
+});
+
+test('the sidecar is there before the others, and ends after them', () => {
+  const { initContainers } = pod();
+  expect(initContainers.map(({ name, restartPolicy }) => [name, restartPolicy])).toEqual([
+    ['report', 'Always'],
+    ['clone', undefined],
+    ['build', undefined],
+  ]);
+});
+
+describe('what tests run in', () => {
+  test('sees no credential of git, registry or storage', () => {
+    const { env, envFrom, volumeMounts } = container('task', pod());
+    expect(JSON.stringify([env, envFrom])).not.toMatch(/secretKeyRef|valueFrom/);
+    expect(volumeMounts?.map(({ name }) => name)).toEqual(['artifacts']);
+  });
+
+  test('is the image that was built, as its own user, or another', () => {
+    expect(container('task', pod()).image).toBe(IMAGE);
+    expect(container('task', pod()).securityContext).not.toHaveProperty('runAsUser');
+    expect(container('task', pod({}, { testUser: 1000 })).securityContext).toMatchObject({
+      runAsUser: 1000,
+      runAsNonRoot: true,
+    });
+  });
+
+  test.each([
+    ['a text, by a shell', 'echo $HOME $(id)', ['/bin/sh', '-c', 'echo $$HOME $$(id)']],
+    ['a list, as it is', ['/bin/test', '$(A)', '$$'], ['/bin/test', '$$(A)', '$$$$']],
+  ])('runs %s; nothing in it is expanded by Kubernetes', (_, command, expected) => {
+    expect(container('task', pod({ test: { command } })).command).toEqual(expected);
+  });
+});
+
+test('only the builder is root, and it has no more than it needs', () => {
+  const of = (name: string) => container(name, pod()).securityContext;
+  for (const name of ['report', 'clone'])
+    expect(of(name)).toMatchObject({ runAsNonRoot: true, readOnlyRootFilesystem: true });
+  expect(of('build')).toMatchObject({ runAsUser: 0, allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } });
+  for (const name of ['report', 'clone', 'build', 'task']) expect(of(name)?.allowPrivilegeEscalation).toBe(false);
+});
+
+test('credentials are where they are needed alone', () => {
+  const all = pod();
+  const withSecret = (name: string) => JSON.stringify(container(name, all).env ?? []).includes('secretKeyRef');
+  expect(['report', 'clone', 'build', 'task'].filter(withSecret)).toEqual(['report', 'clone']);
+  const mounts = (name: string) => container(name, all).volumeMounts?.some((one) => one.name === 'docker-config');
+  expect(['report', 'clone', 'build', 'task'].filter(mounts)).toEqual(['build']);
+  const none = pod({}, { registrySecret: undefined, gitSecret: undefined, reportEnv: [] });
+  expect(JSON.stringify(none)).not.toMatch(/secretKeyRef|secretName/);
+});
+
+test('a build with everything', () => {
+  const args = container(
+    'build',
+    pod({ context: 'services/app', build_args: { A: '$(B) $$' }, target: 'test', cache: false }),
+  ).args;
+  expect(args).toEqual(
+    expect.arrayContaining([
+      '--context=dir:///workspace/services/app',
+      '--dockerfile=/workspace/services/app/Dockerfile',
+      `--destination=${IMAGE}`,
+      '--build-arg=A=$$(B) $$$$',
+      '--target=test',
+    ]),
+  );
+  expect(args?.some((arg) => arg.startsWith('--cache'))).toBe(false);
+});

@@ -1,0 +1,127 @@
+/** The script that brings a repository into a pod of a CI task, with real git against git's own server. */
+import { mkdtempDisposable, readdir, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { CLONE_ENV, CLONE_EXIT, CLONE_SCRIPT } from '#/operator/ci/clone.ts';
+import { type GitServer, startGitServer } from '#/testing/git-server.ts';
+import { attempt } from '#/testing/shell.ts';
+
+const PASSWORD = 'token-that-must-stay-hidden';
+let server: GitServer;
+let first: string;
+let second: string;
+
+beforeAll(async () => {
+  server = await startGitServer(PASSWORD);
+  first = await server.commit('app', { Dockerfile: 'FROM scratch\n', 'src/a.txt': 'one' });
+  second = await server.commit('app', { 'src/a.txt': 'two' });
+  await server.git('app', 'tag', 'v1', first);
+  await server.git('app', 'push', '--quiet', 'origin', 'v1');
+  await server.commit('private-app', { Dockerfile: 'FROM scratch\n' });
+});
+afterAll(() => server?.[Symbol.asyncDispose]());
+
+interface Options {
+  readonly repository?: string;
+  readonly commit?: string;
+  readonly ref?: string;
+  readonly submodules?: boolean;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+async function clone({ repository = 'app', commit = '', ref = '', submodules = false, env = {} }: Options) {
+  const directory = await mkdtempDisposable(join(tmpdir(), 'slipway-clone-'));
+  const log = `${directory.path}.log`;
+  const { code, stdout, stderr } = await attempt('sh', ['-c', CLONE_SCRIPT], {
+    cwd: directory.path,
+    env: {
+      [CLONE_ENV.repository]: repository.includes('://') ? repository : `${server.url}/${repository}.git`,
+      [CLONE_ENV.commit]: commit,
+      [CLONE_ENV.ref]: ref,
+      [CLONE_ENV.submodules]: String(submodules),
+      CI_TERMINATION_LOG: log,
+      ...env,
+    },
+  });
+  const message = await readFile(log, 'utf8').catch(() => '');
+  return {
+    code,
+    output: stdout + stderr,
+    message,
+    path: directory.path,
+    [Symbol.asyncDispose]: () => directory.remove(),
+  };
+}
+
+const file = (path: string, name: string) => readFile(join(path, name), 'utf8');
+
+test('the exact commit, though the branch has gone on; nothing of its history', async () => {
+  await using cloned = await clone({ commit: first });
+  expect([cloned.code, cloned.message]).toEqual([0, first]);
+  expect(await file(cloned.path, 'src/a.txt')).toBe('one');
+  const { stdout } = await attempt('git', ['-C', cloned.path, 'rev-list', '--count', '--all']);
+  expect(stdout.trim()).toBe('1');
+});
+
+test.each([
+  ['a branch', 'main', () => second],
+  ['a tag', 'v1', () => first],
+])('%s is resolved to its commit', async (_, ref, commit) => {
+  await using cloned = await clone({ ref });
+  expect([cloned.code, cloned.message]).toEqual([0, commit()]);
+});
+
+test.each([
+  ['a commit that is not there', { commit: '0123456789012345678901234567890123456789' }],
+  ['a branch that is not there', { ref: 'nowhere' }],
+  ['a repository that is not there', { repository: 'nothing', ref: 'main' }],
+  ['a repository that asks for a password', { repository: 'private-app', ref: 'main' }],
+  ['a host that does not answer', { repository: 'http://127.0.0.1:1/a.git', ref: 'main' }],
+])('%s fails, without a commit', async (_, options) => {
+  await using cloned = await clone(options);
+  expect(cloned.code).not.toBe(0);
+  expect(cloned.message).toBe('');
+});
+
+test('credentials come from the environment, and stand nowhere after it', async () => {
+  const env = { [CLONE_ENV.user]: 'ci', [CLONE_ENV.password]: PASSWORD };
+  await using cloned = await clone({ repository: 'private-app', ref: 'main', env });
+  expect([cloned.code, cloned.output]).toEqual([0, expect.not.stringContaining(PASSWORD)]);
+  for (const name of await readdir(join(cloned.path, '.git'), { recursive: true })) {
+    const text = await readFile(join(cloned.path, '.git', name), 'latin1').catch(() => '');
+    expect(text, name).not.toContain(PASSWORD);
+  }
+  await using wrong = await clone({
+    repository: 'private-app',
+    ref: 'main',
+    env: { ...env, [CLONE_ENV.password]: 'x' },
+  });
+  expect(wrong.code).not.toBe(0);
+});
+
+test('submodules, where they are wanted; none that names a file of the pod', async () => {
+  await server.commit('library', { 'lib.txt': 'lib' });
+  const add = (url: string) =>
+    server.git('app', '-c', 'protocol.file.allow=always', 'submodule', 'add', '--quiet', url, 'vendor');
+  await add(`${server.url}/library.git`);
+  const commit = await server.commit('app', {});
+  await using cloned = await clone({ commit, submodules: true });
+  expect([cloned.code, await file(cloned.path, 'vendor/lib.txt')]).toEqual([0, 'lib']);
+  await using without = await clone({ commit });
+  expect(await readdir(join(without.path, 'vendor'))).toEqual([]);
+  const hostile = await server.commit('app', {
+    '.gitmodules': '[submodule "vendor"]\n\tpath = vendor\n\turl = file:///etc\n',
+  });
+  await using refused = await clone({ commit: hostile, submodules: true });
+  expect(refused.code).not.toBe(0);
+  expect(refused.output).toMatch(/transport 'file' not allowed/);
+});
+
+test('a server that gives another commit than was asked for is not believed', async () => {
+  // As a ref of that name would do it.
+  await server.git('app', 'push', '--quiet', 'origin', `${second}:refs/heads/${'a'.repeat(40)}`).catch(() => undefined);
+  await using cloned = await clone({ commit: 'a'.repeat(40) });
+  expect([CLONE_EXIT.wrongCommit, 1, 128]).toContain(cloned.code);
+  expect(cloned.message).toBe('');
+});
