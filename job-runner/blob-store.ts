@@ -1,4 +1,5 @@
 /** Azure Blob Storage, as far as tasks need it. The only file that calls the SDK; load it only when it is needed, it is slow to load. */
+import type { Readable } from 'node:stream';
 import {
   BlobClient,
   type BlobDownloadResponseParsed,
@@ -35,6 +36,13 @@ export interface BlobStore {
    * @throws ServiceError, BlobTooLarge
    */
   getText(container: string, path: string, maxBytes: number, signal: AbortSignal): Promise<string | undefined>;
+  /**
+   * Writes what a stream gives, over whatever is there; the container must be there.
+   *
+   * @returns the blob's URL, without credentials
+   * @throws ServiceError
+   */
+  putStream(container: string, path: string, stream: Readable, signal: AbortSignal): Promise<string>;
   /** Removes a blob; one that is not there is no error. @throws ServiceError */
   remove(container: string, path: string, signal: AbortSignal): Promise<void>;
   /**
@@ -48,6 +56,7 @@ export interface BlobStore {
 
 const GET_MS = 300_000;
 const PUT_MS = 60_000;
+const BUFFER_BYTES = 4 * 1024 * 1024;
 
 const OPTIONS: StoragePipelineOptions & { redirectOptions: object } = {
   retryOptions: { maxTries: 4, tryTimeoutInMs: 30_000, retryDelayInMs: 500, maxRetryDelayInMs: 8000 },
@@ -69,6 +78,12 @@ export function openBlobStore(connectionString: Secret, clock: Clock): BlobStore
     getText: async (container, path, maxBytes, signal) => {
       const client = service.getContainerClient(container).getBlobClient(path);
       return (await ifThere(download(client, maxBytes, clock, signal)))?.bytes.toString('utf8');
+    },
+    putStream: async (container, path, stream, signal) => {
+      const blob = service.getContainerClient(container).getBlockBlobClient(path);
+      const options = { abortSignal: signal, blobHTTPHeaders: { blobContentType: 'application/octet-stream' } };
+      await blob.uploadStream(stream, BUFFER_BYTES, 2, options).catch((error) => Promise.reject(classify(error)));
+      return withoutCredentials(blob.url);
     },
     remove: async (container, path, signal) => {
       const abortSignal = clock.deadline(PUT_MS, signal);
@@ -153,7 +168,11 @@ async function upload(
     await containerClient.createIfNotExists({ abortSignal }).catch((failed) => Promise.reject(classify(failed)));
     await write();
   }
-  const url = new URL(blob.url);
+  return withoutCredentials(blob.url);
+}
+
+function withoutCredentials(text: string): string {
+  const url = new URL(text);
   url.search = '';
   return url.href;
 }

@@ -3,20 +3,20 @@ import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { readConfig, VARIABLES, webhookBase } from './config.ts';
-import type { PollingConfig, TaskConfig } from './settings.ts';
+import type { PollingConfig, SidecarConfig, TaskConfig } from './settings.ts';
 
 const CONNECTION =
   'DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=c2VjcmV0LWtleQ==;EndpointSuffix=core.windows.net';
 const SIGNING = `whsec_${randomBytes(32).toString('base64')}`;
 
-const read = (env: NodeJS.ProcessEnv): TaskConfig | PollingConfig => {
+const read = (env: NodeJS.ProcessEnv): TaskConfig | PollingConfig | SidecarConfig => {
   const reading = readConfig(env);
   if (reading.kind === 'invalid') throw new Error(reading.problems.join('\n'));
   return reading.config;
 };
 const valid = (env: NodeJS.ProcessEnv): TaskConfig => {
   const config = read({ TASK_DATA: '{}', ...env });
-  if (config.mode !== 'task') throw new Error('it would poll');
+  if (config.mode !== 'task') throw new Error('it would do no task');
   return config;
 };
 const problems = (env: NodeJS.ProcessEnv): readonly string[] => {
@@ -122,7 +122,23 @@ describe('readConfig', () => {
       });
     });
 
+    test('what tests have left is collected where that is asked for, whatever else is set', () => {
+      const wanted = { artifacts: ['logs'], junit: ['*.xml'] };
+      expect(read({ ...QUEUES, TASK_DATA: '{}', TASK_ID: 't', CI_COLLECT: JSON.stringify(wanted) })).toMatchObject({
+        mode: 'sidecar',
+        taskId: 't',
+        directory: '/artifacts',
+        wanted,
+        withinMs: 60_000,
+      });
+    });
+
     test.each<[string, NodeJS.ProcessEnv, RegExp]>([
+      [
+        'nothing that can be collected',
+        { CI_COLLECT: '[]' },
+        /^CI_COLLECT = "\[\]" is no JSON with artifacts and junit/,
+      ],
       [
         'nothing to do',
         {},

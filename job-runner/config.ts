@@ -4,15 +4,16 @@ import { ENCODINGS } from '../contract/message.ts';
 import { RUNNER_ENV, TERMINATION_LOG, TERMINATION_LOG_ENV } from '../contract/runner-abi.ts';
 import { parseRate } from '../contract/usage.ts';
 import { WEBHOOK_FORMATS, webhookIdBase } from '../contract/webhook.ts';
+import { tryParseJson } from '../lib/json.ts';
 import { Secret } from '../lib/secret.ts';
 import { storageAccess } from '../queue/access.ts';
 import { allowEntryProblem } from '../webhook/allow-list.ts';
 import { signingSecretProblem, signingSecrets } from '../webhook/signature.ts';
-import type { OpenAiSettings, PollingConfig, RunnerSettings, TaskConfig } from './settings.ts';
+import type { OpenAiSettings, PollingConfig, RunnerSettings, SidecarConfig, TaskConfig } from './settings.ts';
 
 /** The environment as read: a configuration, or everything that is wrong with it. */
 export type ConfigReading =
-  | { readonly kind: 'valid'; readonly config: TaskConfig | PollingConfig }
+  | { readonly kind: 'valid'; readonly config: TaskConfig | PollingConfig | SidecarConfig }
   /** Each problem is a sentence: variable, value (a secret's is not shown), what is wrong and what to do. */
   | { readonly kind: 'invalid'; readonly problems: readonly string[]; readonly terminationLog: string };
 
@@ -35,6 +36,14 @@ const whole = (min: number, max: number, fallback: number) => number(min, max, `
 
 const baseUrl = z.string().refine((text) => /^https?:$/.test(URL.parse(text)?.protocol ?? ''), {
   error: 'is no http or https URL. Copy it whole, such as https://example.test/v1',
+});
+
+/** As the operator writes it, from the task's payload. */
+const wantedOfTests = z.string().transform((text, context) => {
+  const parsed = z.object({ artifacts: z.array(z.string()), junit: z.array(z.string()) }).safeParse(tryParseJson(text));
+  if (parsed.success) return parsed.data;
+  context.addIssue('is no JSON with artifacts and junit. Leave it to the operator');
+  return z.NEVER;
 });
 
 const queueNames = z
@@ -100,6 +109,9 @@ const environmentSchema = z.object({
   // Kubernetes' name of the pod.
   HOSTNAME: z.string().optional(),
   SLIPWAY_HANDLERS: z.string().default('').transform(splitList),
+  CI_COLLECT: wantedOfTests.optional(),
+  CI_ARTIFACTS: z.string().default('/artifacts'),
+  CI_COLLECT_WITHIN: whole(1, 3600, 60),
   WORKER_QUEUES: queueNames.optional(),
   WORKER_ENCODING: oneOf(ENCODINGS, 'auto'),
   WORKER_CONCURRENCY: whole(1, 64, 1),
@@ -177,7 +189,10 @@ const NO_TASK =
   'TASK_DATA is not set, so there is no task to do. The operator sets it from the message; by hand: TASK_DATA=\'{"task_id":"1","task_type":"echo","payload":{}}\'. To poll queues as the old worker did, set WORKER_QUEUES';
 
 /** By what is set: one task, or queues to poll. */
-function compile(read: Environment, env: NodeJS.ProcessEnv): TaskConfig | PollingConfig | { readonly problem: string } {
+function compile(
+  read: Environment,
+  env: NodeJS.ProcessEnv,
+): TaskConfig | PollingConfig | SidecarConfig | { readonly problem: string } {
   const common = {
     clientId: read.CLIENT_ID,
     pod: read.HOSTNAME,
@@ -193,6 +208,17 @@ function compile(read: Environment, env: NodeJS.ProcessEnv): TaskConfig | Pollin
     settings: settingsOf(read),
   };
   const { TASK_DATA: taskData, TASK_MAX_ATTEMPTS: attempts } = read;
+  if (read.CI_COLLECT !== undefined)
+    return {
+      ...common,
+      mode: 'sidecar',
+      maxAttempts: 1,
+      taskId: read.TASK_ID,
+      directory: read.CI_ARTIFACTS,
+      wanted: read.CI_COLLECT,
+      withinMs: read.CI_COLLECT_WITHIN * 1000,
+      terminationLog: read.SLIPWAY_TERMINATION_LOG,
+    };
   if (taskData !== undefined)
     return {
       ...common,

@@ -9,7 +9,7 @@ import type { Handler } from './handlers/handler.ts';
 import type { OwnHandlers } from './handlers/own-handlers.ts';
 import type { HandlerSet } from './perform.ts';
 import { runTask } from './run-task.ts';
-import { writeTerminationLog } from './termination-log.ts';
+import { writeTerminationLog, writeText } from './termination-log.ts';
 
 /** Does the task of this process's environment, or polls. Gives the exit code; never throws. */
 export async function runProcess(builtIn: HandlerSet): Promise<number> {
@@ -20,7 +20,7 @@ export async function runProcess(builtIn: HandlerSet): Promise<number> {
       : createLog('info', { service: 'runner' });
   if (reading.kind === 'invalid') return refuse(reading.problems, reading.terminationLog, log);
   const { config } = reading;
-  const terminationLog = config.mode === 'task' ? config.terminationLog : undefined;
+  const terminationLog = config.mode === 'polling' ? undefined : config.terminationLog;
   try {
     const own = await ownHandlers(config.handlers);
     if (own.kind === 'invalid') return refuse(own.problems, terminationLog, log);
@@ -33,6 +33,16 @@ export async function runProcess(builtIn: HandlerSet): Promise<number> {
       // Kilobytes, by Node.js' documentation.
       maxMemoryBytes: () => process.resourceUsage().maxRSS * 1024,
     };
+    if (config.mode === 'sidecar') {
+      const [{ accompany }, { openBlobStore }] = await Promise.all([
+        import('./ci/sidecar.ts'),
+        import('./blob-store.ts'),
+      ]);
+      const { storage } = config.settings;
+      const store = storage && openBlobStore(storage, systemClock);
+      const writeMessage = (text: string) => writeText(config.terminationLog, text, log);
+      return await accompany(config, { ...tools, store, writeMessage });
+    }
     if (config.mode === 'task') {
       const writeReport = (report: RunnerReport) => writeTerminationLog(config.terminationLog, report, log);
       return await runTask(config, { ...tools, writeReport });

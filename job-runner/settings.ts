@@ -75,6 +75,18 @@ export interface PollingConfig extends CommonConfig {
   readonly stopWithinMs: number;
 }
 
+/** The configuration of the sidecar of a CI task. */
+export interface SidecarConfig extends CommonConfig {
+  readonly mode: 'sidecar';
+  readonly taskId: string;
+  /** The folder that tests are given for what is to be kept. */
+  readonly directory: string;
+  readonly wanted: { readonly artifacts: readonly string[]; readonly junit: readonly string[] };
+  /** Milliseconds from SIGTERM on. */
+  readonly withinMs: number;
+  readonly terminationLog: string;
+}
+
 /** The configuration of a process that does one task. */
 export interface TaskConfig extends CommonConfig {
   readonly mode: 'task';

@@ -3,15 +3,21 @@ import { formatReport, REPORT_TO_STDOUT, type RunnerReport, reportLine } from '.
 import { messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 
+/** Writes the report of a task. On Azure Container Instances there is no such file, and the report is a line of stdout. */
+export function writeTerminationLog(path: string, report: RunnerReport, log: Log): void {
+  const text = formatReport(report);
+  if (path === REPORT_TO_STDOUT) writeText(process.stdout.fd, reportLine(text), log);
+  else writeText(path, text, log);
+}
+
 /**
  * Writes the termination message in place: Kubernetes mounts the file, so that it cannot be replaced. A container without it (read-only,
- * missing) does its task all the same. On Azure Container Instances there is no such file, and the report is a line of stdout.
+ * missing) does its work all the same.
  */
-export function writeTerminationLog(path: string, report: RunnerReport, log: Log): void {
+export function writeText(path: string | number, text: string, log: Log): void {
   try {
     // Synchronous, so that nothing comes between emptying and filling it.
-    if (path === REPORT_TO_STDOUT) writeFileSync(process.stdout.fd, reportLine(formatReport(report)));
-    else writeFileSync(path, formatReport(report));
+    writeFileSync(path, text);
   } catch (error) {
     log.warn(
       { path, reason: messageOf(error) },

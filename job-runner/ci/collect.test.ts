@@ -1,0 +1,131 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { describe, expect, test } from 'vitest';
+import { createLog } from '../../lib/log.ts';
+import type { BlobStore } from '../blob-store.ts';
+import { collect, type Wanted } from './collect.ts';
+
+const JUNIT = '<testsuite><testcase name="a"/><testcase name="b"><failure message="no"/></testcase></testsuite>';
+
+/** A folder of tests, and what is collected of it. */
+async function setUp(files: Readonly<Record<string, string>>) {
+  const whole = await mkdtempDisposable(join(tmpdir(), 'slipway-collect-'));
+  const directory = join(whole.path, 'artifacts');
+  mkdirSync(directory);
+  for (const [path, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(directory, path)), { recursive: true });
+    writeFileSync(join(directory, path), content);
+  }
+  const blobs = new Map<string, string>();
+  const failing = new Set<string>();
+  const store = {
+    putStream: async (container, path, stream, signal) => {
+      signal.throwIfAborted();
+      if (failing.has(path)) throw new Error('Azure Blob Storage answered 503');
+      blobs.set(`${container}/${path}`, await text(stream));
+      return `https://blobs.example/${container}/${path}`;
+    },
+  } satisfies Pick<BlobStore, 'putStream'> as unknown as BlobStore;
+  const place = { store, container: 'results', prefix: 'acme/1' };
+  const run = (wanted: Partial<Wanted>, signal = new AbortController().signal, at: typeof place | undefined = place) =>
+    collect(directory, { artifacts: [], junit: [], ...wanted }, at, createLog('silent', {}), signal);
+  return { directory, outside: whole.path, blobs, failing, run, [Symbol.asyncDispose]: () => whole.remove() };
+}
+
+test('reports that match are put together, files and whole folders are kept', async () => {
+  await using at = await setUp({
+    'reports/a.xml': JUNIT,
+    'reports/deep/b.xml': JUNIT,
+    'logs/run.log': 'line',
+    'logs/deep/more.log': 'lines',
+    'other.txt': 'not wanted',
+  });
+  const { tests, artifacts, problems } = await at.run({
+    junit: ['reports/**/*.xml', 'reports/a.xml'],
+    artifacts: ['logs', 'reports/a.xml'],
+  });
+  expect(tests).toMatchObject({ tests: 4, passed: 2, failed: 2 });
+  expect(artifacts).toEqual([
+    { path: 'logs/deep/more.log', bytes: 5, url: 'https://blobs.example/results/acme/1/logs/deep/more.log' },
+    { path: 'logs/run.log', bytes: 4, url: expect.any(String) },
+    { path: 'reports/a.xml', bytes: JUNIT.length, url: expect.any(String) },
+  ]);
+  expect(at.blobs.get('results/acme/1/logs/run.log')).toBe('line');
+  expect(problems).toEqual([]);
+});
+
+test('nothing asked for is nothing told', async () => {
+  await using at = await setUp({ 'a.txt': 'a' });
+  expect(await at.run({})).toEqual({ tests: undefined, artifacts: [], problems: [] });
+});
+
+test('everything, where the folder itself is named', async () => {
+  await using at = await setUp({ 'a.txt': 'a', 'b/c.txt': 'c' });
+  expect((await at.run({ artifacts: ['.'] })).artifacts.map(({ path }) => path)).toEqual(['a.txt', 'b/c.txt']);
+});
+
+describe('what is missing is told', () => {
+  test('reports and artifacts that are not there, or cannot be read', async () => {
+    await using at = await setUp({ 'bad.xml': 'tests passed', 'a.txt': 'a' });
+    at.failing.add('acme/1/a.txt');
+    const { tests, problems } = await at.run({ junit: ['*.xml'], artifacts: ['a.txt', 'gone'] });
+    expect(tests).toMatchObject({ tests: 0 });
+    expect(problems).toEqual([
+      expect.stringMatching(/^bad\.xml is no XML/),
+      'a.txt could not be kept: Azure Blob Storage answered 503',
+      'the artifact gone is not there',
+    ]);
+    expect((await at.run({ junit: ['nothing/*.xml'] })).problems).toEqual(['no report matches nothing/*.xml']);
+  });
+
+  test('no place for artifacts', async () => {
+    await using at = await setUp({ 'a.txt': 'a' });
+    const { problems } = await collect(
+      at.directory,
+      { artifacts: ['a.txt'], junit: [] },
+      undefined,
+      createLog('silent', {}),
+      new AbortController().signal,
+    );
+    expect(problems).toEqual(['artifacts are not kept: no storage account is configured']);
+  });
+
+  test('the time is up', async () => {
+    await using at = await setUp({ 'a.txt': 'a', 'a.xml': JUNIT });
+    const { problems } = await at.run({ junit: ['*.xml'], artifacts: ['a.txt'] }, AbortSignal.abort());
+    expect(problems).toEqual([
+      'time was up before all reports were collected',
+      'time was up before all artifacts were collected',
+    ]);
+  });
+});
+
+describe('links lead nowhere', () => {
+  test('neither a file, nor a folder, nor one on the way', async () => {
+    await using at = await setUp({ 'good.txt': 'good' });
+    const secret = join(at.outside, 'secret.txt');
+    writeFileSync(secret, 'hidden');
+    mkdirSync(join(at.outside, 'folder'));
+    writeFileSync(join(at.outside, 'folder', 'secret.xml'), JUNIT);
+    symlinkSync(secret, join(at.directory, 'file.txt'));
+    symlinkSync('/proc/self/environ', join(at.directory, 'environ.txt'));
+    symlinkSync(join(at.outside, 'folder'), join(at.directory, 'folder'));
+    const { tests, artifacts } = await at.run({
+      junit: ['**/*.xml', 'folder/secret.xml'],
+      artifacts: ['.', 'file.txt', 'environ.txt', 'folder', 'folder/secret.xml'],
+    });
+    expect(artifacts.map(({ path }) => path)).toEqual(['good.txt']);
+    expect(tests?.tests ?? 0).toBe(0);
+    expect([...at.blobs.values()]).toEqual(['good']);
+  });
+
+  test('a pipe that nobody writes to holds nothing up', async () => {
+    await using at = await setUp({ 'good.txt': 'good' });
+    execFileSync('mkfifo', [join(at.directory, 'pipe')]);
+    expect((await at.run({ artifacts: ['pipe', 'good.txt'] })).artifacts.map(({ path }) => path)).toEqual(['good.txt']);
+  });
+});
