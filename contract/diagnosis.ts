@@ -21,6 +21,11 @@ export const HINTS = {
   RedeliveredTooOften:
     "The message was received again and again without becoming a Job: it may be what ends the operator. Look at the operator's log before putting it back.",
   Cancelled: 'Somebody cancelled the task: nothing to do.',
+  CloneFailed:
+    "The repository could not be cloned: check its address, the commit or ref, and the task type's Secret for git.",
+  BuildFailed:
+    "The image could not be built: read the build's last lines; a base image must be one that the pod can pull.",
+  PushFailed: "The image could not be pushed: check the registry's Secret, its rights, and the image's name.",
   BackendError: 'The engine that runs tasks reported an error: see the message.',
 } as const;
 

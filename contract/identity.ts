@@ -80,6 +80,8 @@ export const POD_ANNOTATION = {
   taskId: 'slipway.dev/task-id',
   taskType: 'slipway.dev/task-type',
   rate: 'slipway.dev/rate',
+  /** What the sidecar of a CI task is to collect, as JSON. */
+  ciCollect: 'slipway.dev/ci-collect',
 } as const;
 
 /** `app.kubernetes.io/managed-by`: the watch selects by it, not by release, so that a release installed anew adopts what runs. */

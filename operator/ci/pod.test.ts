@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { type CiTask, readCiPayload } from './payload.ts';
-import { type CiSettings, ciPod } from './pod.ts';
+import { type CiSettings, ciAnnotations, ciPod } from './pod.ts';
 
 const IMAGE = 'registry.example.com/ci/acme/app:abc';
 const resources = { requests: { cpu: '100m', memory: '128Mi' }, limits: { memory: '128Mi' } };
@@ -30,7 +30,7 @@ function task(more: object = {}): CiTask {
   return reading.task;
 }
 const pod = (more: object = {}, settings: Partial<CiSettings> = {}) =>
-  ciPod(task(more), IMAGE, { ...SETTINGS, ...settings });
+  ciPod(task(more), IMAGE, 'acme', { ...SETTINGS, ...settings });
 const container = (name: string, { initContainers, containers }: ReturnType<typeof pod>) => {
   const found = [...initContainers, ...containers].find((one) => one.name === name);
   if (found === undefined) throw new Error(`there is no container ${name}`);
@@ -107,4 +107,10 @@ test('a build with everything', () => {
     ]),
   );
   expect(args?.some((arg) => arg.startsWith('--cache'))).toBe(false);
+});
+
+test('the sidecar is told what to collect, byte for byte', () => {
+  expect(ciAnnotations(task({ artifacts: ['logs'], junit: ['$(A)/*.xml'] }))).toEqual({
+    'slipway.dev/ci-collect': '{"artifacts":["logs"],"junit":["$(A)/*.xml"]}',
+  });
 });

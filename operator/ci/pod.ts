@@ -12,7 +12,8 @@ import type {
   V1ResourceRequirements,
   V1SecurityContext,
 } from '@kubernetes/client-node';
-import { TASK_CONTAINER } from '../../contract/identity.ts';
+import { POD_ANNOTATION, TASK_CONTAINER } from '../../contract/identity.ts';
+import { RUNNER_ENV } from '../../contract/runner-abi.ts';
 import { executorArgs } from '../../kaniko/executor.ts';
 import { CLONE_ENV, CLONE_SCRIPT } from './clone.ts';
 import type { CiTask } from './payload.ts';
@@ -56,7 +57,7 @@ const OUR_USER = 65532;
  *
  * @param image with the tag that is built and tested
  */
-export function ciPod(task: CiTask, image: string, settings: CiSettings): CiPod {
+export function ciPod(task: CiTask, image: string, client: string, settings: CiSettings): CiPod {
   const { registrySecret } = settings;
   return {
     // Files of the shared folders belong to a group that every container is in.
@@ -66,7 +67,7 @@ export function ciPod(task: CiTask, image: string, settings: CiSettings): CiPod 
       seccompProfile: { type: 'RuntimeDefault' },
     },
     imagePullSecrets: registrySecret === undefined ? [] : [{ name: registrySecret }],
-    initContainers: [reporter(settings), cloner(task, settings), builder(task, image, settings)],
+    initContainers: [reporter(client, settings), cloner(task, settings), builder(task, image, settings)],
     containers: [tester(task, image, settings)],
     volumes: [
       { name: 'workspace', emptyDir: {} },
@@ -85,12 +86,22 @@ export function ciPod(task: CiTask, image: string, settings: CiSettings): CiPod 
   };
 }
 
-function reporter({ runnerImage, resources, reportEnv }: CiSettings): V1Container {
+function reporter(client: string, { runnerImage, resources, reportEnv }: CiSettings): V1Container {
+  const fromAnnotation = (name: string, annotation: string): V1EnvVar => ({
+    name,
+    valueFrom: { fieldRef: { fieldPath: `metadata.annotations['${annotation}']` } },
+  });
   return {
     name: 'report',
     image: runnerImage,
     restartPolicy: 'Always',
-    env: [...reportEnv],
+    env: [
+      fromAnnotation('CI_COLLECT', POD_ANNOTATION.ciCollect),
+      fromAnnotation(RUNNER_ENV.taskId, POD_ANNOTATION.taskId),
+      { name: RUNNER_ENV.clientId, value: client },
+      { name: 'CI_ARTIFACTS', value: ARTIFACTS },
+      ...reportEnv,
+    ],
     resources: resources.report,
     securityContext: restricted(OUR_USER),
     volumeMounts: [
@@ -98,6 +109,11 @@ function reporter({ runnerImage, resources, reportEnv }: CiSettings): V1Containe
       { name: 'report-tmp', mountPath: '/tmp' },
     ],
   };
+}
+
+/** What the pod's annotations have to say besides. */
+export function ciAnnotations({ artifacts, junit }: CiTask): Readonly<Record<string, string>> {
+  return { [POD_ANNOTATION.ciCollect]: JSON.stringify({ artifacts, junit }) };
 }
 
 function cloner(task: CiTask, { gitImage, gitSecret, resources }: CiSettings): V1Container {

@@ -1,7 +1,7 @@
 /** The pod of a CI task before a real API server: Pod Security takes it under `baseline`, and refuses what a task must not have. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readCiPayload } from '#/operator/ci/payload.ts';
-import { type CiSettings, ciPod } from '#/operator/ci/pod.ts';
+import { type CiSettings, ciAnnotations, ciPod } from '#/operator/ci/pod.ts';
 import { type ControlPlane, startControlPlane } from '#/testing/control-plane.ts';
 
 const resources = { requests: { cpu: '100m', memory: '128Mi' }, limits: { memory: '128Mi' } };
@@ -38,11 +38,11 @@ function pod(change: (spec: ReturnType<typeof ciPod>) => object = (spec) => spec
   };
   const reading = readCiPayload(payload);
   if (reading.kind === 'invalid') throw new Error(reading.problems.join());
-  const spec = change(ciPod(reading.task, 'registry.example.com/ci/acme/app:abc', SETTINGS));
+  const spec = change(ciPod(reading.task, 'registry.example.com/ci/acme/app:abc', 'acme', SETTINGS));
   return JSON.stringify({
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { name: 'ci' },
+    metadata: { name: 'ci', annotations: ciAnnotations(reading.task) },
     spec: { restartPolicy: 'Never', automountServiceAccountToken: false, ...spec },
   });
 }
