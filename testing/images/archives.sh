@@ -2,7 +2,7 @@
 # archives.sh build NAME...          makes image archives from files of this machine: no registry, no docker, no root needed
 # archives.sh push REGISTRY NAME...  puts them into a registry
 # archives.sh path NAME              prints where an archive lies
-# An archive is made again only when something it is made of is newer. NAME:
+# An archive is made again only when something it is made of has changed. NAME:
 #   pause     what holds a pod's namespaces
 #   busybox   a shell with the usual commands; also a foreign worker image that knows nothing of Slipway
 #   base      Node.js alone, laid out like gcr.io/distroless/nodejs: the base of our images where no registry can be reached
@@ -81,7 +81,7 @@ make() {
     postgres)
       local codename
       codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
-      debootstrap --variant=minbase --include=postgresql "$codename" "$work/tree" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$work/log" 2>&1 ||
+      debootstrap --variant=minbase --include=postgresql "$codename" "$work/tree" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$work/log" 2>&1 ||
         { tail -n 20 "$work/log"; return 1; }
       # What a container of one program never reads.
       rm -rf "$work/tree"/{var/cache/apt/archives,var/lib/apt/lists,usr/share/{doc,man,locale,info}}/* "$work/tree"/usr/lib/*/libLLVM* "$work/tree"/dev/* "$work/tree/etc/ssl/private"/*
@@ -91,20 +91,21 @@ make() {
   esac
 }
 
-fresh() {
-  local source
-  [[ -f $(path "$1") ]] || return 1
-  for source in "${sources[@]}"; do [[ $(path "$1") -nt $source ]] || return 1; done
-}
+# By content: a checkout of its own gives every file a new time.
+sum() { sha256sum "${sources[@]}" | awk '{print $1}' | sha256sum | cut -d' ' -f1; }
+
+fresh() { [[ -f $(path "$1") && -f $(path "$1").sum && $(<"$(path "$1").sum") = "$2" ]]; }
 
 build() {
-  local name
+  local name sum
   mkdir -p "$IMAGES"
+  sum=$(sum)
   for name in "$@"; do
-    if fresh "$name"; then continue; fi
+    if fresh "$name" "$sum"; then continue; fi
     say "making image ${tags[$name]}"
     work=$(mktemp -d)
     make "$name"
+    echo "$sum" >"$(path "$name").sum"
     rm -rf "$work"
   done
 }
