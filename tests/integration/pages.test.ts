@@ -1,0 +1,90 @@
+/** What README, docs/runner.md and docs/migration.md show, done as they show it; docs/handlers.md has a test of its own, in tests/images. */
+import { mkdtempDisposable, readFile, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { decodeMessage, validateTask } from '#/contract/message.ts';
+import { documentPayloadSchema } from '#/job-runner/documents/source.ts';
+import { type Azurite, startAzurite } from '#/testing/azurite.ts';
+import { eventually } from '#/testing/eventually.ts';
+import { testQueues } from '#/testing/queues.ts';
+import { startRunnerProcess } from '#/testing/runner-process.ts';
+import { attempt } from '#/testing/shell.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const page = (name: string) => readFile(join(root, name), 'utf8');
+
+let azurite: Azurite;
+let directory: Awaited<ReturnType<typeof mkdtempDisposable>>;
+beforeAll(async () => {
+  azurite = await startAzurite({ blob: false });
+  await testQueues(azurite.connectionString).create('acme-tasks', 'globex-tasks');
+  directory = await mkdtempDisposable(join(tmpdir(), 'slipway-pages-'));
+});
+afterAll(async () => {
+  await azurite?.[Symbol.asyncDispose]();
+  await directory?.remove();
+});
+
+/** A line of a page that holds these words, without its indentation; files that it names are those of the test's own folder. */
+async function command(name: string, words: string, files: readonly string[] = []): Promise<string> {
+  const lines = (await page(name)).split('\n').filter((line) => line.startsWith('    ') && line.includes(words));
+  expect(lines, `${name}: ${words}`).toHaveLength(1);
+  return files.reduce((line, file) => line.replace(file, join(directory.path, file)), (lines[0] ?? '').trim());
+}
+
+const run = (line: string) =>
+  attempt('sh', ['-ec', line], {
+    cwd: root,
+    env: {
+      PATH: `${join(root, 'node_modules/.bin')}:${process.env['PATH']}`,
+      HOME: directory.path,
+      AZURE_STORAGE_CONNECTION_STRING: azurite.connectionString,
+    },
+  });
+
+describe('docs/runner.md', () => {
+  test('its message is a task, and what it asks of a document can be asked', async () => {
+    const text = await page('docs/runner.md');
+    const message = /^ {4}(\{"task_id".*?\n.*"webhook_url".*\})$/m.exec(text)?.[1] ?? '';
+    const decoded = decodeMessage(message, 'none');
+    if (decoded.kind === 'undecodable') throw new Error(decoded.problem.message);
+    const task = validateTask(decoded);
+    if (task.kind !== 'valid') throw new Error('it is no task');
+    const analysis = /^ {4}"analysis": (\{[\s\S]*?^ {4}\})$/m.exec(text)?.[1] ?? '';
+    const payload = { ...(task.task.payload as object), analysis: JSON.parse(analysis) as unknown };
+    expect(documentPayloadSchema.safeParse(payload)).toMatchObject({ success: true });
+  });
+
+  test('its way to poll polls', async () => {
+    const line = await command('docs/runner.md', 'WORKER_QUEUES=');
+    const variables = [...line.matchAll(/([A-Z_]+)=(\S+)/g)].map(([, name = '', value = '']) => [name, value] as const);
+    const env = Object.fromEntries(
+      variables.map(([name, value]) => [name, value === '…' ? azurite.connectionString : value]),
+    );
+    expect(line).toMatch(/ node runner\.mjs$/);
+    await using runner = startRunnerProcess(env);
+    await eventually(() => expect(runner.output()).toContain('"queues":["acme-tasks","globex-tasks"]'));
+    runner.signal('SIGTERM');
+    expect((await runner.ended).code).toBe(0);
+  });
+});
+
+test('docs/migration.md compares', async () => {
+  const report = (url: string) =>
+    JSON.stringify({ task_id: '1', status: 'completed', result: { pages: 2, resultUrl: url } });
+  await writeFile(join(directory.path, 'old.jsonl'), `${report('https://old.example/1')}\n`);
+  await writeFile(join(directory.path, 'new.jsonl'), `${report('https://new.example/1')}\n`);
+  const line = await command('docs/migration.md', 'slipway -- compare', ['old.jsonl', 'new.jsonl']);
+  const { code, stdout } = await run(line);
+  expect([code, stdout]).toEqual([0, expect.stringContaining('1 of 1 tasks ended the same.')]);
+});
+
+describe('README.md', () => {
+  test('lists what failed for good, and says what putting it back would do', async () => {
+    expect((await run(await command('README.md', 'slipway -- poison list'))).code).toBe(0);
+    const dry = await run(await command('README.md', 'slipway -- poison redrive'));
+    expect([dry.code, dry.stderr]).toEqual([0, expect.any(String)]);
+  });
+});
