@@ -13,7 +13,7 @@ import { type Clock, iso } from '../lib/clock.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Secret } from '../lib/secret.ts';
-import type { Execution } from './execute.ts';
+import type { Execution, Failure } from './execute.ts';
 
 /** An end that is told; a task that was stopped from outside is not. */
 type Ending = Exclude<Execution, { kind: 'terminated' }>;
@@ -200,7 +200,7 @@ function resultOf(result: unknown, resultUrl: string | undefined): Pick<WebhookB
   return isTooLarge ? { result_url: resultUrl } : { result };
 }
 
-function errorOf(ending: Extract<Ending, { kind: 'failed' }>): NonNullable<WebhookBody['error']> {
+function errorOf(ending: Failure): NonNullable<WebhookBody['error']> {
   const { category, message, hint } = diagnose(ending.code, ending.message);
   return { code: category, message, hint };
 }

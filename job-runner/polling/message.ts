@@ -19,7 +19,7 @@ import { Lease } from '../../queue/lease.ts';
 import { bury } from '../../queue/poison.ts';
 import type { QueueService, ReceivedMessage } from '../../queue/service.ts';
 import { PermanentError } from '../errors.ts';
-import { failure } from '../execute.ts';
+import { type Failure, failure } from '../execute.ts';
 import { type PerformTools, performTask } from '../perform.ts';
 import type { EndedTask, sendWebhook } from '../report.ts';
 import { keepResult } from '../result-store.ts';
@@ -59,13 +59,12 @@ export async function workOff(queue: string, message: ReceivedMessage, tools: Me
   );
   const lost = new AbortController();
   const over = new AbortController();
-  const keeping = keepLease(lease, lost, AbortSignal.any([over.signal]), clock, log);
+  const keeping = keepLease(lease, lost, over.signal, clock, log);
+  // Whoever has the message now does its task and tells of it: the one that lost it ends, whatever it was at.
+  const mine = { ...tools, log, stopping: AbortSignal.any([stopping, lost.signal]) };
   try {
-    const ended = await attempt(queue, message, { ...tools, log, stopping: AbortSignal.any([stopping, lost.signal]) });
-    if (lost.signal.aborted) {
-      log.warn({}, 'somebody else has the message now: nothing is told of this attempt');
-      return;
-    }
+    const ended = await attempt(queue, message, mine);
+    if (lost.signal.aborted) return;
     if (ended === undefined) {
       await giveBack(lease, 0, log);
       return;
@@ -83,7 +82,7 @@ export async function workOff(queue: string, message: ReceivedMessage, tools: Me
       await giveBack(lease, Math.round(waitMs / 1000), log);
       return;
     }
-    await conclude(queue, message, ended, lease, { ...tools, log });
+    await conclude(queue, message, ended, lease, mine);
   } catch (error) {
     log.error({ err: error }, 'the message could not be brought to its end; it comes back by itself');
   } finally {
@@ -143,7 +142,7 @@ async function conclude(
     }
   };
   if (ended.ending.kind === 'failed') {
-    const copy = envelope(queue, message, ended, config, clock.now());
+    const copy = envelope(queue, message, ended.ending, iso(ended.finishedAt), config, clock.now());
     await again('the poison copy', () => bury(queues, copy, 'envelope'));
     log.warn({ category: copy.diagnosis.category }, 'the message was poisoned');
   }
@@ -155,7 +154,7 @@ async function conclude(
   log.info({ message: removal }, 'settled');
 }
 
-/** Sends the webhook until it is taken, refused or given up. False: the worker stops first, and the message is for another one. */
+/** Sends the webhook until it is taken, refused or given up. False: the worker stops first, or has lost the message, which is for another one. */
 async function tell(queue: string, message: ReceivedMessage, ended: EndedTask, tools: MessageTools): Promise<boolean> {
   const { clock, config, log, account, stopping } = tools;
   if (ended.webhookUrl === undefined) return true;
@@ -182,11 +181,11 @@ async function tell(queue: string, message: ReceivedMessage, ended: EndedTask, t
 function envelope(
   queue: string,
   message: ReceivedMessage,
-  { ending, finishedAt }: EndedTask,
+  failed: Failure,
+  finishedAt: string,
   { encoding }: PollingConfig,
   now: number,
 ): PoisonEnvelope {
-  const failed = ending.kind === 'failed' ? ending : failure(new Error('no failure'));
   const code: Category = failed.code;
   const diagnosis = diagnose(code, failed.message);
   const decoded = decodeMessage(message.text, encoding);
@@ -196,7 +195,7 @@ function envelope(
     queue,
     reason: `${code}: ${failed.message}`,
     diagnosis,
-    attempts: [{ finishedAt: iso(finishedAt), exitCode: failed.exit, reason: code }],
+    attempts: [{ finishedAt, exitCode: failed.exit, reason: code }],
     insertedOn: iso(message.insertedOn),
     poisonedOn: iso(now),
     encoding: decoded.kind === 'undecodable' ? 'unknown' : decoded.encoding,
@@ -204,7 +203,7 @@ function envelope(
   };
 }
 
-/** Renews the lease at two thirds of it, until `over`. A lease that is lost ends the task. */
+/** Renews the lease at two thirds of it, until `over`. A lease that is lost ends the task, or the telling of it. */
 async function keepLease(
   lease: Lease,
   lost: AbortController,
@@ -212,17 +211,21 @@ async function keepLease(
   clock: Clock,
   log: Log,
 ): Promise<void> {
+  const isLost = (why: string): void => {
+    log.warn({}, `${why}: somebody else has the message now, and nothing more is told of this attempt`);
+    lost.abort(new Error(why));
+  };
   for (;;) {
     await clock.sleep(Math.max(0, lease.renewAt - clock.now()), over);
     if (over.aborted || lease.condition !== 'held') return;
     try {
       if (await lease.renew(LEASE_S)) continue;
-      lost.abort(new Error('the lease was lost'));
+      isLost('the lease was lost');
       return;
     } catch (error) {
       log.warn({ reason: messageOf(error) }, 'the lease could not be renewed; it is tried again');
       if (lease.state.until <= clock.now()) {
-        lost.abort(new Error('the lease ran out'));
+        isLost('the lease ran out');
         return;
       }
       await clock.sleep(CALL_AGAIN_MS / 5, over);

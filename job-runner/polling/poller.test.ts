@@ -172,6 +172,23 @@ test('I8: the lease of a long task is renewed, and one that is lost ends it unto
   expect(at.queues.messages(QUEUE)).toHaveLength(1);
 });
 
+test('I8: one that is lost while the webhook is owed ends the telling: the other worker tells', async () => {
+  const at = setUp();
+  at.answers.push(...Array<Sent>(1000).fill('owed'));
+  at.send('a');
+  void at.run();
+  await at.clock.advance(10_000);
+  const [message] = at.queues.messages(QUEUE);
+  if (message === undefined) throw new Error('it is gone');
+  await at.queues.renew(QUEUE, message.id, message.popReceipt, 3600);
+  await at.clock.advance(60_000);
+  const told = at.told().length;
+  expect(told).toBeGreaterThan(1);
+  await at.clock.advance(600_000);
+  expect(at.told()).toHaveLength(told);
+  expect(at.queues.messages(QUEUE)).toHaveLength(1);
+});
+
 test('a message that comes again and again without an end is poisoned unread', async () => {
   const at = setUp({ TASK_MAX_ATTEMPTS: '2' });
   at.send('a');
