@@ -8,7 +8,7 @@ import {
   type StoragePipelineOptions,
 } from '@azure/storage-blob';
 import type { Clock } from '../lib/clock.ts';
-import { isKind, kindOfStatus, messageOf, ServiceError } from '../lib/errors.ts';
+import { ifFound, isKind, kindOfStatus, messageOf, ServiceError } from '../lib/errors.ts';
 import type { Secret } from '../lib/secret.ts';
 import { ConfigurationError } from './errors.ts';
 
@@ -77,7 +77,7 @@ export function openBlobStore(connectionString: Secret, clock: Clock): BlobStore
       download(service.getContainerClient(container).getBlobClient(path), maxBytes, clock, signal),
     getText: async (container, path, maxBytes, signal) => {
       const client = service.getContainerClient(container).getBlobClient(path);
-      return (await ifThere(download(client, maxBytes, clock, signal)))?.bytes.toString('utf8');
+      return (await ifFound(download(client, maxBytes, clock, signal)))?.bytes.toString('utf8');
     },
     putStream: async (container, path, stream, signal) => {
       const blob = service.getContainerClient(container).getBlockBlobClient(path);
@@ -88,7 +88,7 @@ export function openBlobStore(connectionString: Secret, clock: Clock): BlobStore
     remove: async (container, path, signal) => {
       const abortSignal = clock.deadline(PUT_MS, signal);
       const removed = service.getContainerClient(container).getBlobClient(path).deleteIfExists({ abortSignal });
-      await ifThere(removed.catch((error) => Promise.reject(classify(error))));
+      await ifFound(removed.catch((error) => Promise.reject(classify(error))));
     },
     put: (container, path, json, signal) => upload(service, container, path, json, clock.deadline(PUT_MS, signal)),
   };
@@ -122,15 +122,6 @@ async function download(client: BlobClient, maxBytes: number, clock: Clock, sign
     return { bytes: await readBody(response, maxBytes), contentType: response.contentType };
   } catch (error) {
     throw classify(error);
-  }
-}
-
-async function ifThere<T>(asked: Promise<T>): Promise<T | undefined> {
-  try {
-    return await asked;
-  } catch (error) {
-    if (isKind(error, 'not-found')) return undefined;
-    throw error;
   }
 }
 

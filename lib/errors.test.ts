@@ -1,5 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { assertNever, ERROR_KINDS, type ErrorKind, isKind, kindOfStatus, messageOf, ServiceError } from './errors.ts';
+import {
+  assertNever,
+  ERROR_KINDS,
+  type ErrorKind,
+  ifFound,
+  isKind,
+  kindOfStatus,
+  messageOf,
+  ServiceError,
+} from './errors.ts';
 
 describe('kindOfStatus', () => {
   const table: readonly (readonly [number | undefined, ErrorKind])[] = [
@@ -20,6 +29,16 @@ describe('kindOfStatus', () => {
     [504, 'unavailable'],
   ];
   test.each(table)('%s is %s', (status, kind) => expect(kindOfStatus(status)).toBe(kind));
+});
+
+test('what is not there is undefined; any other error stays one', async () => {
+  expect(await ifFound(Promise.resolve('here'))).toBe('here');
+  for (const kind of ERROR_KINDS) {
+    const asked = ifFound(Promise.reject(new ServiceError(kind, 'Code', 'message')));
+    if (kind === 'not-found') expect(await asked).toBeUndefined();
+    else await expect(asked).rejects.toMatchObject({ kind });
+  }
+  await expect(ifFound(Promise.reject(new Error('not-found')))).rejects.toThrow('not-found');
 });
 
 test('an error is of a kind only when it is a ServiceError of one of those named', () => {

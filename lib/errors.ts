@@ -46,6 +46,16 @@ export function isKind(error: unknown, ...kinds: readonly ErrorKind[]): error is
   return error instanceof ServiceError && kinds.includes(error.kind);
 }
 
+/** What was asked for, or undefined when the server has no such thing. */
+export async function ifFound<T>(asked: Promise<T>): Promise<T | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (isKind(error, 'not-found')) return undefined;
+    throw error;
+  }
+}
+
 /** The kind of an HTTP answer that the server gave no clearer code for. */
 export function kindOfStatus(status: number | undefined): ErrorKind {
   if (status === undefined) return 'unknown';

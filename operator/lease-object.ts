@@ -1,7 +1,7 @@
 /** One `coordination.k8s.io/v1` Lease: what stands on it, and how it is read and written. */
 import { LABEL, MANAGED_BY } from '../contract/identity.ts';
 import { fromIso, iso } from '../lib/clock.ts';
-import { isKind } from '../lib/errors.ts';
+import { ifFound } from '../lib/errors.ts';
 import type { KubernetesApi } from './jobs/api.ts';
 
 /**
@@ -56,12 +56,8 @@ export function createLeaseStore(api: KubernetesApi, namespace: string): LeaseSt
   const query = { fieldValidation: 'Strict' };
   return {
     read: async (name, signal) => {
-      try {
-        return leaseObject((await api.request({ method: 'GET', path: `${leases}/${name}`, signal })) as RawLease);
-      } catch (error) {
-        if (isKind(error, 'not-found')) return undefined;
-        throw error;
-      }
+      const found = await ifFound(api.request({ method: 'GET', path: `${leases}/${name}`, signal }));
+      return found === undefined ? undefined : leaseObject(found as RawLease);
     },
     create: async (name, terms, signal) => {
       const metadata = { name, namespace, labels: { [LABEL.managedBy]: MANAGED_BY } };

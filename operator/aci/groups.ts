@@ -5,7 +5,7 @@
 import type { ContainerInstanceManagementClient, ContainerGroup as SdkGroup } from '@azure/arm-containerinstance';
 import { callWithin } from '../../lib/call.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { isKind } from '../../lib/errors.ts';
+import { ifFound } from '../../lib/errors.ts';
 import { toArmError } from './arm-errors.ts';
 import type { Container, ContainerGroup, InitContainer } from './container-group.ts';
 
@@ -72,19 +72,10 @@ export function createContainerGroups(
   const ask = <T>(what: string, signal: AbortSignal | undefined, work: (abortSignal: AbortSignal) => Promise<T>) =>
     callWithin(clock, deadlineMs, signal, work, (error) => toArmError(error, what));
 
-  async function ifThere<T>(asked: Promise<T>): Promise<T | undefined> {
-    try {
-      return await asked;
-    } catch (error) {
-      if (isKind(error, 'not-found')) return undefined;
-      throw error;
-    }
-  }
-
   const groups = client.containerGroups;
   return {
     get: (name, signal) =>
-      ifThere(
+      ifFound(
         ask(`read the container group ${name}`, signal, async (abortSignal) =>
           groupRecord(await groups.get(resourceGroup, name, { abortSignal }), taskContainer),
         ),
@@ -101,13 +92,13 @@ export function createContainerGroups(
         await groups.beginCreateOrUpdate(resourceGroup, name, toSdk(group), { abortSignal });
       }),
     stop: async (name, signal) =>
-      void (await ifThere(
+      void (await ifFound(
         ask(`stop the container group ${name}`, signal, (abortSignal) =>
           groups.stop(resourceGroup, name, { abortSignal }),
         ),
       )),
     remove: async (name, signal) =>
-      void (await ifThere(
+      void (await ifFound(
         ask(`delete the container group ${name}`, signal, async (abortSignal) => {
           await groups.beginDelete(resourceGroup, name, { abortSignal });
         }),

@@ -1,22 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import { CI_SETTINGS } from '../../testing/ci-settings.ts';
 import { type CiTask, readCiPayload } from './payload.ts';
 import { type CiSettings, ciAnnotations, ciPod } from './pod.ts';
 
 const IMAGE = 'registry.example.com/ci/acme/app:abc';
-const resources = { requests: { cpu: '100m', memory: '128Mi' }, limits: { memory: '128Mi' } };
-const SETTINGS: CiSettings = {
-  gitImage: 'registry.example.com/git:1',
-  builderImage: 'ghcr.io/osscontainertools/kaniko:v1.28.3',
-  runnerImage: 'registry.example.com/runner:1',
-  registrySecret: 'registry',
-  gitSecret: 'git',
-  cache: 'registry.example.com/ci/cache',
-  insecureRegistries: [],
-  builderFlags: [],
-  testUser: 'image',
-  resources: { clone: resources, build: resources, test: resources, report: resources },
-  reportEnv: [{ name: 'AZURE_STORAGE_CONNECTION_STRING', valueFrom: { secretKeyRef: { name: 'storage', key: 'k' } } }],
-};
 
 function task(more: object = {}): CiTask {
   const commit = '0123456789abcdef0123456789abcdef01234567';
@@ -30,7 +17,7 @@ function task(more: object = {}): CiTask {
   return reading.task;
 }
 const pod = (more: object = {}, settings: Partial<CiSettings> = {}) =>
-  ciPod(task(more), IMAGE, 'acme', { ...SETTINGS, ...settings });
+  ciPod(task(more), IMAGE, 'acme', { ...CI_SETTINGS, ...settings });
 const container = (name: string, { initContainers, containers }: ReturnType<typeof pod>) => {
   const found = [...initContainers, ...containers].find((one) => one.name === name);
   if (found === undefined) throw new Error(`there is no container ${name}`);

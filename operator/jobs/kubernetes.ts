@@ -5,7 +5,7 @@ import { setMaxListeners } from 'node:events';
 import { LABEL, MANAGED_BY } from '../../contract/identity.ts';
 import { backoff } from '../../lib/backoff.ts';
 import { type Clock, fromIso, iso } from '../../lib/clock.ts';
-import { isKind, ServiceError } from '../../lib/errors.ts';
+import { ifFound, isKind, ServiceError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { KubernetesApi } from './api.ts';
 import { fullJob, jobRecord, podRecord, type RawJob, type RawPod } from './records.ts';
@@ -167,12 +167,8 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
       });
     },
     get: async (name, signal) => {
-      try {
-        return fullJob((await api.request({ method: 'GET', path: `${jobs}/${name}`, signal })) as RawJob);
-      } catch (error) {
-        if (isKind(error, 'not-found')) return undefined;
-        throw error;
-      }
+      const found = await ifFound(api.request({ method: 'GET', path: `${jobs}/${name}`, signal }));
+      return found === undefined ? undefined : fullJob(found as RawJob);
     },
     patch: async (name, patch, signal) =>
       jobRecord(

@@ -1,23 +1,9 @@
 /** The pod of a CI task before a real API server: Pod Security takes it under `baseline`, and refuses what a task must not have. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readCiPayload } from '#/operator/ci/payload.ts';
-import { type CiSettings, ciAnnotations, ciPod } from '#/operator/ci/pod.ts';
+import { ciAnnotations, ciPod } from '#/operator/ci/pod.ts';
+import { CI_SETTINGS } from '#/testing/ci-settings.ts';
 import { type ControlPlane, startControlPlane } from '#/testing/control-plane.ts';
-
-const resources = { requests: { cpu: '100m', memory: '128Mi' }, limits: { memory: '128Mi' } };
-const SETTINGS: CiSettings = {
-  gitImage: 'registry.example.com/git:1',
-  builderImage: 'ghcr.io/osscontainertools/kaniko:v1.28.3',
-  runnerImage: 'registry.example.com/runner:1',
-  registrySecret: 'registry',
-  gitSecret: 'git',
-  cache: 'registry.example.com/ci/cache',
-  insecureRegistries: [],
-  builderFlags: [],
-  testUser: 'image',
-  resources: { clone: resources, build: resources, test: resources, report: resources },
-  reportEnv: [],
-};
 
 let cluster: ControlPlane;
 beforeAll(async () => {
@@ -38,7 +24,7 @@ function pod(change: (spec: ReturnType<typeof ciPod>) => object = (spec) => spec
   };
   const reading = readCiPayload(payload);
   if (reading.kind === 'invalid') throw new Error(reading.problems.join());
-  const spec = change(ciPod(reading.task, 'registry.example.com/ci/acme/app:abc', 'acme', SETTINGS));
+  const spec = change(ciPod(reading.task, 'registry.example.com/ci/acme/app:abc', 'acme', CI_SETTINGS));
   return JSON.stringify({
     apiVersion: 'v1',
     kind: 'Pod',
