@@ -41,6 +41,8 @@ export function summarize(config: Config): ConfigSummary {
     queues: config.sources.map(({ queue, client, encoding }) => ({ queue, client, encoding })),
     taskTypes: [...config.policies.values()].map(summaryOfType),
     settings: {
+      ...(file.discovery === undefined ? {} : { discovery: discovered(file.discovery) }),
+      ...(file.aci === undefined ? {} : { aci: onAzure([...config.policies.values()], file.aci) }),
       'limits.maxRunning': `${file.limits.maxRunning} tasks at once`,
       polling: `every ${file.polling.minIntervalSeconds} s to ${file.polling.maxIntervalSeconds} s while a queue is empty`,
       lease: `${duration(file.lease.firstSeconds)} at receipt, then ${duration(file.lease.renewSeconds)}${file.lease.shared ? ', shared with another consumer' : ''}`,
@@ -50,6 +52,20 @@ export function summarize(config: Config): ConfigSummary {
     },
     warnings: warningsOf(config),
   };
+}
+
+function discovered({ include, exclude, intervalSeconds }: NonNullable<Config['file']['discovery']>): string {
+  const but = exclude.length === 0 ? '' : ` but ${exclude.join(', ')}`;
+  return `the account's queues ${include.join(', ')}${but}, looked for every ${intervalSeconds} s`;
+}
+
+function onAzure(
+  policies: readonly TaskPolicy[],
+  { resourceGroup, location }: NonNullable<Config['file']['aci']>,
+): string {
+  const types = policies.filter(({ backend }) => backend === 'aci').map(({ type }) => type);
+  const which = types.length === policies.length ? 'all types' : types.join(', ') || 'no type';
+  return `${which} on Azure Container Instances, in resource group ${resourceGroup} in ${location}`;
 }
 
 function summaryOfType(policy: TaskPolicy): TypeSummary {
@@ -90,8 +106,8 @@ export function summaryLines(summary: ConfigSummary, columns: number | undefined
   const settings = Object.entries(summary.settings);
   const names = Math.max(...settings.map(([name]) => width(name)));
   return [
-    ...table(['QUEUE', 'CLIENT', 'ENCODING'], queues, columns),
-    '',
+    // With discovery alone no queue is named.
+    ...(queues.length === 0 ? [] : [...table(['QUEUE', 'CLIENT', 'ENCODING'], queues, columns), '']),
     ...table(
       ['TYPE', 'TRIES', 'RUNS', 'GRACE', 'STARTS', 'WAITS', 'CPU', 'MEMORY', 'SECURITY', 'WEBHOOK'],
       types,

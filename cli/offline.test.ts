@@ -93,6 +93,27 @@ describe('config check', () => {
     expect(out).not.toContain('\u001b');
   });
 
+  test('with discovery alone: how queues are found, in place of an empty table', async () => {
+    const text = `discovery: { exclude: [old-tasks] }\n${CONFIG.replace(/^queues.*$/m, '')}`;
+    const { code, out } = await setUp({ files: { 'config.yaml': text } }).run('config', 'check', 'config.yaml');
+    expect(code).toBe(0);
+    expect(out).not.toContain('QUEUE');
+    expect(out).toMatch(/^discovery +the account's queues \*-tasks but old-tasks, looked for every 15 s$/m);
+  });
+
+  test.each([
+    ['backend: aci', 'all types'],
+    ['', 'no type'],
+  ])('with a resource group and "%s": what runs there', async (backend, which) => {
+    const aci =
+      'aci: { subscriptionId: 22222222-2222-4222-8222-222222222222, resourceGroup: tasks, location: westeurope }';
+    const head = CONFIG.split('taskTypes')[0];
+    const files = { 'config.yaml': `${head}taskTypes: { echo: {} }\n${aci}\n${backend}\n` };
+    const { out } = await setUp({ files }).run('config', 'check', 'config.yaml');
+    const where = 'on Azure Container Instances, in resource group tasks in westeurope';
+    expect(out).toMatch(new RegExp(`^aci +${which} ${where}$`, 'm'));
+  });
+
   test('no line passes the width of a terminal', async () => {
     const { out } = await setUp({ columns: 100 }).run('config', 'check', 'config.yaml');
     const plain = stripVTControlCharacters(out);
