@@ -151,6 +151,17 @@ describe('readConfig', () => {
         { ...QUEUES, WORKER_QUEUES: 'Acme' },
         /has the entry "Acme", which is no name of a queue/,
       ],
+      [
+        'no queue at all',
+        { ...QUEUES, WORKER_QUEUES: ' , ' },
+        /^WORKER_QUEUES = " , " names no queue\. Name at least one/,
+      ],
+      [
+        'a poison queue',
+        { ...QUEUES, WORKER_QUEUES: 'acme-tasks-poison' },
+        /which is a poison queue: .* Name the task/,
+      ],
+      ['a queue whose poison queue cannot be', { ...QUEUES, WORKER_QUEUES: 'a'.repeat(57) }, /which is too long: its/],
       ['no account', { WORKER_QUEUES: 'acme-tasks' }, /AZURE_STORAGE_CONNECTION_STRING/],
       [
         'an idle time that shrinks',

@@ -1,5 +1,6 @@
 /** The only reader of the runner's environment. */
 import { z } from 'zod';
+import { poisonQueueOf } from '../contract/identity.ts';
 import { ENCODINGS } from '../contract/message.ts';
 import { RUNNER_ENV, TERMINATION_LOG, TERMINATION_LOG_ENV } from '../contract/runner-abi.ts';
 import { parseRate } from '../contract/usage.ts';
@@ -46,15 +47,23 @@ const wantedOfTests = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+function queueProblem(name: string): string | undefined {
+  if (!/^(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*$/.test(name))
+    return 'is no name of a queue: 3 to 63 lower-case letters, digits and single hyphens';
+  if (name.endsWith('-poison')) return 'is a poison queue: what is in it was given up. Name the task queue';
+  if (poisonQueueOf(name).length > 63) return 'is too long: its poison queue {name}-poison would pass 63 characters';
+  return undefined;
+}
+
 const queueNames = z
   .string()
   .transform(splitList)
   .superRefine((names, context) => {
-    for (const name of names)
-      if (!/^(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*$/.test(name))
-        context.addIssue(
-          `has the entry "${name}", which is no name of a queue: 3 to 63 lower-case letters, digits and single hyphens`,
-        );
+    if (names.length === 0) context.addIssue('names no queue. Name at least one, such as acme-tasks');
+    for (const name of names) {
+      const wrong = queueProblem(name);
+      if (wrong !== undefined) context.addIssue(`has the entry "${name}", which ${wrong}`);
+    }
   });
 
 const price = z
