@@ -215,6 +215,25 @@ test('no more tasks than may run at once, and the next one as soon as one has en
   expect(at.started).toHaveLength(3);
 });
 
+test.each(['1', '3'])('a flood in one queue holds no other up, with %s at once', async (concurrency) => {
+  const at = setUp({ WORKER_QUEUES: 'acme-tasks globex-tasks initech-tasks', WORKER_CONCURRENCY: concurrency });
+  const others = ['globex-tasks', 'initech-tasks'];
+  for (let i = 0; i < 30; i++) at.send(`acme${i}`, { runs: 10_000 });
+  for (const queue of others) {
+    at.queues.create(queue);
+    at.queues.send(queue, {
+      task_id: queue,
+      task_type: 'echo',
+      payload: {},
+      webhook_url: 'https://backend.example/hook',
+    });
+  }
+  void at.run();
+  await at.clock.advance(25_000);
+  for (const queue of others) expect(at.queues.messages(queue)).toEqual([]);
+  expect(at.queues.messages(QUEUE).length).toBeGreaterThan(20);
+});
+
 test('told to stop: tasks go on for a while, then their messages are given back', async () => {
   const at = setUp({ WORKER_CONCURRENCY: '2', WORKER_STOP: '30' });
   at.send('short', { runs: 20_000 });

@@ -39,18 +39,22 @@ export async function poll(tools: PollTools): Promise<number> {
   const freed = new Wakeup();
   const workTools = { ...tools, stopping: hurry.signal, crashed: BLAMES_NOBODY };
   let empty = 0;
+  let order = config.queues;
   while (!stopping.aborted) {
     if (running.size >= concurrency) {
       await freed.sleep(idle.longestMs, clock, stopping);
       continue;
     }
-    let [found, hasFailed] = [0, false];
-    for (const queue of config.queues) {
+    let [found, hasFailed, next] = [0, false, order];
+    for (const [index, queue] of order.entries()) {
       const count = Math.min(MAX_BATCH, concurrency - running.size);
       if (count <= 0 || stopping.aborted) break;
       try {
-        for (const message of await queues.receive(queue, count, LEASE_S, stopping)) {
-          found++;
+        const messages = await queues.receive(queue, count, LEASE_S, stopping);
+        // The one that gave is asked last the next time: a flood in one queue holds no other up.
+        if (messages.length > 0) next = [...order.slice(index + 1), ...order.slice(0, index + 1)];
+        found += messages.length;
+        for (const message of messages) {
           const work = workOff(queue, message, workTools).finally(() => {
             running.delete(work);
             freed.wake();
@@ -63,6 +67,7 @@ export async function poll(tools: PollTools): Promise<number> {
         log.warn({ queue, reason: messageOf(error) }, 'nothing could be received');
       }
     }
+    order = next;
     empty = found > 0 ? 0 : empty + 1;
     if (found > 0) continue;
     const waitMs = idleWaitMs(empty, idle, clock.random());
