@@ -17,11 +17,11 @@ const CALLS: { readonly [method in keyof JobStore]: (store: JobStore) => Promise
   get: (store) => store.get('a'),
   patch: (store) => store.patch('a', { labels: { x: 'y' } }),
   patchStatus: (store) => store.patchStatus('a', {}, '1'),
-  deletePod: (store) => store.deletePod({ name: 'p', uid: 'u' }),
-  evictPod: (store) => store.evictPod({ name: 'p', uid: 'u' }),
+  deletePod: (store) => store.deletePod({ name: 'p', namespace: 'ns', uid: 'u' }),
+  evictPod: (store) => store.evictPod({ name: 'p', namespace: 'ns', uid: 'u' }),
   podRefusal: (store) => store.podRefusal({ name: 'a', uid: 'u' }),
   notify: (store) => store.notify({ reason: 'R', message: 'm', type: 'Normal', about: { kind: 'Job', name: 'a' } }),
-  isTerminating: (store) => store.isTerminating(),
+  isTerminating: (store) => store.isTerminating('ns'),
   follow: (store) => store.follow(() => undefined, AbortSignal.timeout(50)),
 };
 

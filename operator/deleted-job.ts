@@ -78,7 +78,7 @@ async function ask(
   signal: AbortSignal,
 ): Promise<DeletionFact> {
   await lease?.renew(settings.lease.renewSeconds, signal);
-  if (await store.isTerminating(signal)) return 'namespace-terminates';
+  if (await store.isTerminating(job.namespace, signal)) return 'namespace-terminates';
   return (await store.get(job.name, signal))?.record.uid === job.uid ? 'not-deleted' : 'deleted';
 }
 

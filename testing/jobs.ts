@@ -76,6 +76,7 @@ export function testJob(changes: Partial<JobRecord> = {}): JobRecord {
   const { annotations, labels, ...rest } = changes;
   return {
     name: 'acme-echo-abcdefghijkl',
+    namespace: 'slipway',
     uid: 'uid-1',
     resourceVersion: '100',
     labels: { [LABEL.state]: STATE.active, [LABEL.taskType]: 'echo', ...labels },

@@ -515,8 +515,8 @@ export class Life {
           ),
         podRefusal: (job, signal) =>
           call('podRefusal', 'podRefusal', job.name, (signal) => store.podRefusal(job, signal), signal),
-        isTerminating: (signal) =>
-          call('isTerminating', 'isTerminating', '', (signal) => store.isTerminating(signal), signal),
+        isTerminating: (namespace, signal) =>
+          call('isTerminating', 'isTerminating', '', (signal) => store.isTerminating(namespace, signal), signal),
         notify: (notice) =>
           call('notify', 'notify', notice.about.name, () => store.notify(notice), undefined).catch(() => undefined),
       }),

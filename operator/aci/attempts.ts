@@ -148,6 +148,7 @@ export function asPod(job: JobRecord, attempt: Attempt): PodRecord {
   const waiting = trouble?.reason === NO_ROOM ? undefined : (trouble ?? unstarted);
   return {
     name,
+    namespace: job.namespace,
     uid: `${job.uid}/${n}`,
     jobName: job.name,
     jobUid: job.uid,

@@ -195,8 +195,10 @@ test('I6: whatever happens, running and pending together never pass the cap', ()
           view.learn({ ...real, resourceVersion: String(++version), end: COMPLETE });
         }
         if (kind === 'lose') view.observe({ kind: 'unknown', error: new Error('lost') });
-        if (kind === 'list')
-          view.observe({ kind: 'listed', jobs: [...running.values()], pods: [], version: String(version) });
+        if (kind === 'list') {
+          const listed = String(version);
+          view.observe({ kind: 'listed', jobs: [...running.values()], pods: [], versionOf: () => listed });
+        }
         expect(running.size + taken.filter(({ name }) => name === undefined).length).toBeLessThanOrEqual(cap);
       }
     }),

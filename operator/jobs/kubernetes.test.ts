@@ -85,9 +85,9 @@ describe('follow', () => {
       metadata: { resourceVersion: '41' },
       items: path === JOBS ? [rawJob('a')] : [{ metadata: { name: 'p' } }],
     }));
-    expect(world.heard).toMatchObject([
-      { kind: 'listed', jobs: [{ name: 'a' }], pods: [{ name: 'p' }], version: '41' },
-    ]);
+    expect(world.heard).toMatchObject([{ kind: 'listed', jobs: [{ name: 'a' }], pods: [{ name: 'p' }] }]);
+    const [first] = world.heard;
+    expect(first?.kind === 'listed' && first.versionOf?.('slipway')).toBe('41');
     expect(world.api.watches.map(({ request }) => request)).toMatchObject([
       {
         path: JOBS,
@@ -239,15 +239,15 @@ describe('requests', () => {
   test('whether the namespace is being deleted is read from itself; no answer is no "no"', async () => {
     const { api, store } = setUp();
     api.answer = () => ({ metadata: { name: 'slipway' } });
-    expect(await store.isTerminating()).toBe(false);
+    expect(await store.isTerminating('slipway')).toBe(false);
     api.answer = () => ({ metadata: { name: 'slipway', deletionTimestamp: '2026-01-01T00:00:00Z' } });
-    expect(await store.isTerminating()).toBe(true);
+    expect(await store.isTerminating('slipway')).toBe(true);
     expect(api.requests.at(-1)).toMatchObject({ method: 'GET', path: '/api/v1/namespaces/slipway' });
     for (const kind of ['forbidden', 'not-found', 'unknown'] as const) {
       api.answer = () => {
         throw refused(kind);
       };
-      await expect(store.isTerminating()).rejects.toMatchObject({ kind });
+      await expect(store.isTerminating('slipway')).rejects.toMatchObject({ kind });
     }
   });
 
@@ -315,8 +315,8 @@ describe('requests', () => {
 
   test('a pod is deleted and evicted as the one of its uid', async () => {
     const { api, store } = setUp();
-    await store.deletePod({ name: 'p', uid: 'u' });
-    await store.evictPod({ name: 'p', uid: 'u' });
+    await store.deletePod({ name: 'p', namespace: 'slipway', uid: 'u' });
+    await store.evictPod({ name: 'p', namespace: 'slipway', uid: 'u' });
     expect(api.requests).toMatchObject([
       {
         method: 'DELETE',
@@ -344,7 +344,7 @@ describe('requests', () => {
         api.answer = () => {
           throw refused(kind);
         };
-        return store[takeAway]({ name: 'p', uid: 'u' });
+        return store[takeAway]({ name: 'p', namespace: 'slipway', uid: 'u' });
       };
       for (const kind of ['not-found', 'conflict'] as const) await expect(answer(kind)).resolves.toBeUndefined();
       for (const kind of ['throttled', 'forbidden', 'unavailable', 'unknown', 'invalid'] as const)

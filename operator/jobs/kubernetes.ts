@@ -2,18 +2,22 @@
 
 import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
+import type { V1Job } from '@kubernetes/client-node';
 import { LABEL, MANAGED_BY } from '../../contract/identity.ts';
 import { backoff } from '../../lib/backoff.ts';
 import { type Clock, fromIso, iso } from '../../lib/clock.ts';
 import { ifFound, isKind, ServiceError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { KubernetesApi } from './api.ts';
-import { fullJob, jobRecord, podRecord, type RawJob, type RawPod } from './records.ts';
+import { type FullJob, fullJob, type JobRecord, jobRecord, podRecord, type RawJob, type RawPod } from './records.ts';
 import type { JobPatch, JobStore, Notice, Observation } from './store.ts';
 
 /** What the store needs to know about where it works. */
 export interface KubernetesStoreOptions {
+  /** The operator's own: of Events about its pod, too. */
   readonly namespace: string;
+  /** Others in which Jobs of the installation are. */
+  readonly namespaces?: readonly string[];
   /** Undefined: the Jobs of every installation, for who only looks. */
   readonly installation: string | undefined;
   /** A further label selector. */
@@ -52,13 +56,29 @@ interface Followed<Raw> {
   readonly gone: (item: Raw) => void;
 }
 
-/** A store for one namespace of an API server. */
+/** A store for namespaces of an API server. */
 export function createKubernetesStore(api: KubernetesApi, options: KubernetesStoreOptions): JobStore {
-  const { namespace, installation, clock, log, relistMs = 300_000 } = options;
-  const jobs = `/apis/batch/v1/namespaces/${namespace}/jobs`;
-  const pods = `/api/v1/namespaces/${namespace}/pods`;
-  const events = `/api/v1/namespaces/${namespace}/events`;
-  const own = `/api/v1/namespaces/${namespace}`;
+  const { namespace: own, installation, clock, log, relistMs = 300_000 } = options;
+  const namespaces = [...new Set([own, ...(options.namespaces ?? [])])];
+  const jobsIn = (namespace: string) => `/apis/batch/v1/namespaces/${namespace}/jobs`;
+  const podsIn = (namespace: string) => `/api/v1/namespaces/${namespace}/pods`;
+  const eventsIn = (namespace: string) => `/api/v1/namespaces/${namespace}/events`;
+  /** Where Jobs outside of the operator's own namespace are, by their names. */
+  const elsewhere = new Map<string, string>();
+  const homeOf = (name: string) => elsewhere.get(name) ?? own;
+  /** Keeps where the Job is; every Job that is acted upon was seen before. */
+  const seen = (job: JobRecord): JobRecord => {
+    if (job.namespace !== own) elsewhere.set(job.name, job.namespace);
+    return job;
+  };
+  const post = (job: V1Job, dryRun: boolean, signal: AbortSignal | undefined) =>
+    api.request({
+      method: 'POST',
+      path: jobsIn(job.metadata?.namespace ?? own),
+      body: job,
+      query: { ...(dryRun ? { dryRun: 'All' } : {}), fieldValidation: 'Strict' },
+      signal,
+    });
   const selector = [
     `${LABEL.managedBy}=${MANAGED_BY}`,
     ...(installation === undefined ? [] : [`${LABEL.installation}=${installation}`]),
@@ -116,65 +136,78 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
 
   async function followAll(observe: (observation: Observation) => void, signal: AbortSignal): Promise<void> {
     const until = clock.monotonic() + relistMs;
-    const [jobList, podList] = await Promise.all([list(jobs, jobRecord, signal), list(pods, podRecord, signal)]);
+    const lists = await Promise.all(
+      namespaces.map(async (namespace) => {
+        const [ofJobs, ofPods] = await Promise.all([
+          list(jobsIn(namespace), jobRecord, signal),
+          list(podsIn(namespace), podRecord, signal),
+        ]);
+        return { namespace, ofJobs, ofPods };
+      }),
+    );
+    elsewhere.clear();
+    const jobs = lists.flatMap(({ ofJobs }) => ofJobs.items.map(seen));
     observe({
       kind: 'listed',
-      jobs: jobList.items,
-      pods: podList.items,
-      version: jobList.version,
+      jobs,
+      pods: lists.flatMap(({ ofPods }) => ofPods.items),
+      versionOf: (namespace) => lists.find((one) => one.namespace === namespace)?.ofJobs.version,
     });
     const round = new AbortController();
-    const both = AbortSignal.any([signal, round.signal]);
-    setMaxListeners(0, both);
-    const ofJobs: Followed<RawJob> = {
-      path: jobs,
-      changed: (raw) => observe({ kind: 'job', job: jobRecord(raw) }),
-      gone: (raw) => {
-        const { record, taskData } = fullJob(raw);
-        observe({ kind: 'job-gone', job: record, taskData });
-      },
-    };
-    const ofPods: Followed<RawPod> = {
-      path: pods,
-      changed: (raw) => observe({ kind: 'pod', pod: podRecord(raw) }),
-      gone: (raw) => observe({ kind: 'pod-gone', pod: podRecord(raw) }),
-    };
+    const all = AbortSignal.any([signal, round.signal]);
+    setMaxListeners(0, all);
+    const watches = lists.flatMap(({ namespace, ofJobs, ofPods }) => [
+      watch<RawJob>(
+        {
+          path: jobsIn(namespace),
+          changed: (raw) => observe({ kind: 'job', job: seen(jobRecord(raw)) }),
+          gone: (raw) => {
+            const { record, taskData } = fullJob(raw);
+            elsewhere.delete(record.name);
+            observe({ kind: 'job-gone', job: record, taskData });
+          },
+        },
+        ofJobs.version,
+        until,
+        all,
+      ),
+      watch<RawPod>(
+        {
+          path: podsIn(namespace),
+          changed: (raw) => observe({ kind: 'pod', pod: podRecord(raw) }),
+          gone: (raw) => observe({ kind: 'pod-gone', pod: podRecord(raw) }),
+        },
+        ofPods.version,
+        until,
+        all,
+      ),
+    ]);
     try {
-      await Promise.all([watch(ofJobs, jobList.version, until, both), watch(ofPods, podList.version, until, both)]);
+      await Promise.all(watches);
     } finally {
       round.abort();
     }
   }
 
+  /** Of a Job that was not seen yet nobody knows where it is. */
+  async function find(name: string, signal: AbortSignal | undefined): Promise<FullJob | undefined> {
+    const known = elsewhere.get(name);
+    for (const namespace of known === undefined ? namespaces : [known]) {
+      const found = await ifFound(api.request({ method: 'GET', path: `${jobsIn(namespace)}/${name}`, signal }));
+      if (found !== undefined) return fullJob(found as RawJob);
+    }
+    return undefined;
+  }
+
   return {
-    create: async (job, signal) =>
-      jobRecord(
-        (await api.request({
-          method: 'POST',
-          path: jobs,
-          body: job,
-          query: { fieldValidation: 'Strict' },
-          signal,
-        })) as RawJob,
-      ),
-    dryRun: async (job, signal) => {
-      await api.request({
-        method: 'POST',
-        path: jobs,
-        body: job,
-        query: { dryRun: 'All', fieldValidation: 'Strict' },
-        signal,
-      });
-    },
-    get: async (name, signal) => {
-      const found = await ifFound(api.request({ method: 'GET', path: `${jobs}/${name}`, signal }));
-      return found === undefined ? undefined : fullJob(found as RawJob);
-    },
+    create: async (job, signal) => seen(jobRecord((await post(job, false, signal)) as RawJob)),
+    dryRun: async (job, signal) => void (await post(job, true, signal)),
+    get: find,
     patch: async (name, patch, signal) =>
       jobRecord(
         (await api.request({
           method: 'PATCH',
-          path: `${jobs}/${name}`,
+          path: `${jobsIn(homeOf(name))}/${name}`,
           body: mergePatch(patch),
           contentType: 'application/merge-patch+json',
           signal,
@@ -184,7 +217,7 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
       jobRecord(
         (await api.request({
           method: 'PATCH',
-          path: `${jobs}/${name}/status`,
+          path: `${jobsIn(homeOf(name))}/${name}/status`,
           body: { metadata: { resourceVersion }, status },
           contentType: 'application/merge-patch+json',
           signal,
@@ -194,7 +227,7 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
       unlessGone(
         api.request({
           method: 'DELETE',
-          path: `${pods}/${pod.name}`,
+          path: `${podsIn(pod.namespace)}/${pod.name}`,
           body: { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid: pod.uid } },
           signal,
         }),
@@ -203,35 +236,37 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
       unlessGone(
         api.request({
           method: 'POST',
-          path: `${pods}/${pod.name}/eviction`,
+          path: `${podsIn(pod.namespace)}/${pod.name}/eviction`,
           body: {
             apiVersion: 'policy/v1',
             kind: 'Eviction',
-            metadata: { name: pod.name, namespace },
+            metadata: { name: pod.name, namespace: pod.namespace },
             deleteOptions: { preconditions: { uid: pod.uid } },
           },
           signal,
         }),
       ),
-    podRefusal: async ({ uid }, signal) => {
+    podRefusal: async ({ name, uid }, signal) => {
       const fieldSelector = `involvedObject.uid=${uid},reason=FailedCreate`;
       const { items = [] } = (await api.request({
         method: 'GET',
-        path: events,
+        path: eventsIn(homeOf(name)),
         query: { fieldSelector, limit: PAGE },
         signal,
       })) as Page<RawEvent>;
       return items.toSorted((a, b) => lastSeen(a) - lastSeen(b)).at(-1)?.message;
     },
-    isTerminating: async (signal) => {
-      const { metadata } = (await api.request({ method: 'GET', path: own, signal })) as RawJob;
+    isTerminating: async (namespace, signal) => {
+      const path = `/api/v1/namespaces/${namespace}`;
+      const { metadata } = (await api.request({ method: 'GET', path, signal })) as RawJob;
       return metadata?.deletionTimestamp !== undefined;
     },
     notify: async (notice) => {
+      const namespace = notice.about.kind === 'Job' ? homeOf(notice.about.name) : own;
       try {
         await api.request({
           method: 'POST',
-          path: events,
+          path: eventsIn(namespace),
           body: eventOf(notice, namespace, iso(clock.now())),
         });
       } catch (error) {

@@ -28,6 +28,7 @@ describe('jobRecord', () => {
   test('keeps what is used, and no other annotation than ours', () => {
     expect(jobRecord(raw)).toEqual({
       name: 'acme-echo-abc',
+      namespace: '',
       uid: 'uid-1',
       resourceVersion: '4711',
       labels: { [LABEL.state]: STATE.active, other: 'x' },

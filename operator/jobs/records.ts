@@ -20,6 +20,7 @@ export interface JobEnd {
 /** A Job as observed. */
 export interface JobRecord {
   readonly name: string;
+  readonly namespace: string;
   readonly uid: string;
   readonly resourceVersion: string;
   readonly labels: Readonly<Record<string, string>>;
@@ -85,6 +86,7 @@ export type TaskContainer =
 /** A pod of a Job as observed. */
 export interface PodRecord {
   readonly name: string;
+  readonly namespace: string;
   readonly uid: string;
   readonly jobName: string;
   /** Of the Job that made it, which may have been deleted since and have a successor of its name; '' where no label tells. */
@@ -164,6 +166,7 @@ export interface RawPod {
 }
 interface RawMeta {
   name?: string;
+  namespace?: string;
   uid?: string;
   resourceVersion?: string;
   creationTimestamp?: string;
@@ -200,6 +203,7 @@ export function jobRecord(raw: RawJob): JobRecord {
   const labels = metadata.labels ?? {};
   return {
     name: metadata.name ?? '',
+    namespace: metadata.namespace ?? '',
     uid: metadata.uid ?? '',
     resourceVersion: metadata.resourceVersion ?? '',
     labels,
@@ -232,6 +236,7 @@ export function podRecord(raw: RawPod): PodRecord {
   const scheduled = status.conditions?.find((one) => one.type === 'PodScheduled');
   return {
     name: metadata.name ?? '',
+    namespace: metadata.namespace ?? '',
     uid: metadata.uid ?? '',
     jobName: metadata.labels?.[JOB_NAME_LABEL] ?? '',
     jobUid: metadata.labels?.[JOB_UID_LABEL] ?? '',

@@ -19,6 +19,7 @@ export interface JobPatch {
 /** A pod as the one object that it is: a later one of the same name has another uid. */
 export interface PodRef {
   readonly name: string;
+  readonly namespace: string;
   readonly uid: string;
 }
 
@@ -34,14 +35,14 @@ export interface Notice {
 /** What `follow` reports. */
 export type Observation =
   /**
-   * Everything there is; replaces what was known. `version`: the resource version of the list of Jobs, where the list may have been made
-   * a while before it is reported.
+   * Everything there is; replaces what was known. `versionOf`: the resource version of the list of a namespace's Jobs, where the list
+   * may have been made a while before it is reported.
    */
   | {
       readonly kind: 'listed';
       readonly jobs: readonly JobRecord[];
       readonly pods: readonly PodRecord[];
-      readonly version?: string;
+      readonly versionOf?: (namespace: string) => string | undefined;
     }
   | { readonly kind: 'job'; readonly job: JobRecord }
   /** `taskData`: the decoded message text, where the server itself told of the deletion; without it the Job was only not found. */
@@ -52,7 +53,7 @@ export type Observation =
   | { readonly kind: 'unknown'; readonly error: Error };
 
 /**
- * Jobs of one installation. Every method ends within a deadline or with `signal`, and throws a `ServiceError`: `conflict` (exists, or has
+ * Jobs of one installation, in one namespace or several: a Job's name is unique among them, since it is made of its message. Every method ends within a deadline or with `signal`, and throws a `ServiceError`: `conflict` (exists, or has
  * changed, or is being deleted), `not-found`, `invalid`, `forbidden`, `throttled`, `unavailable`, `unknown`.
  */
 export interface JobStore {
@@ -70,8 +71,8 @@ export interface JobStore {
   evictPod(pod: PodRef, signal?: AbortSignal): Promise<void>;
   /** What Kubernetes said last when it could not make a pod of the Job (its Event FailedCreate); undefined when it said nothing. */
   podRefusal(job: Pick<JobRecord, 'name' | 'uid'>, signal?: AbortSignal): Promise<string | undefined>;
-  /** Whether the namespace is being deleted, read directly. */
-  isTerminating(signal?: AbortSignal): Promise<boolean>;
+  /** Whether a namespace is being deleted, read directly. */
+  isTerminating(namespace: string, signal?: AbortSignal): Promise<boolean>;
   /** Makes an Event; the same notice about the same object is one Event, whoever repeats it. Never throws: an Event is a courtesy. */
   notify(notice: Notice): Promise<void>;
   /** Reports what there is and what changes, for ever; ends when `signal` aborts. */

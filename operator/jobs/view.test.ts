@@ -11,7 +11,7 @@ function setUp() {
   const changed: string[] = [];
   view.onChange((name) => changed.push(name));
   const list = (jobs: readonly JobRecord[], pods: readonly PodRecord[] = [], version?: string) =>
-    view.observe({ kind: 'listed', jobs, pods, ...(version === undefined ? {} : { version }) });
+    view.observe({ kind: 'listed', jobs, pods, ...(version === undefined ? {} : { versionOf: () => version }) });
   const names = () => [...view.jobs()].map(({ name }) => name);
   return { clock, view, changed, list, names };
 }

@@ -138,15 +138,17 @@ export class JobsView {
   }
 
   /** The operator's own writes may be newer than a list: what it learned from them stays, also a Job that the list does not have yet. */
-  #replace({ jobs, pods, version }: Extract<Observation, { kind: 'listed' }>): void {
+  #replace({ jobs, pods, versionOf }: Extract<Observation, { kind: 'listed' }>): void {
     const before = new Map(this.#jobs);
     const touched = new Set([...before.keys(), ...this.#pods.keys(), ...this.#tombstones.keys()]);
     this.#jobs.clear();
     this.#pods.clear();
     for (const job of jobs) this.#setJob(newer(job, before.get(job.name)));
-    for (const job of before.values())
+    for (const job of before.values()) {
+      const version = versionOf?.(job.namespace);
       if (version !== undefined && !this.#jobs.has(job.name) && BigInt(job.resourceVersion) > BigInt(version))
         this.#setJob(job);
+    }
     for (const name of this.#endSeen.keys()) if (!this.#jobs.has(name)) this.#endSeen.delete(name);
     for (const pod of pods) this.#setPod(pod);
     for (const one of this.#tombstones.values())

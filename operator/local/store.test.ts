@@ -521,9 +521,9 @@ describe('a pod that is taken away', () => {
     const { clock, store, heard, pods } = setUp(endless);
     await store.create(job());
     await clock.advance(1000);
-    const { name } = pods()[0] as PodRecord;
-    await store.deletePod({ name, uid: 'another' });
-    await store.evictPod({ name, uid: 'another' });
+    const pod = pods()[0] as PodRecord;
+    await store.deletePod({ ...pod, uid: 'another' });
+    await store.evictPod({ ...pod, uid: 'another' });
     await clock.advance(60_000);
     expect(pods()).toMatchObject([{ phase: 'Running', deletedBy: undefined, disrupted: false }]);
     expect(heard.filter(({ kind }) => kind === 'pod-gone')).toEqual([]);
@@ -656,8 +656,12 @@ test('a call that is stopped gets no answer', async () => {
   const stopped = AbortSignal.abort();
   await expect(store.create(job(), stopped)).rejects.toMatchObject({ kind: 'unknown' });
   await expect(store.get('x', stopped)).rejects.toMatchObject({ kind: 'unknown' });
-  await expect(store.deletePod({ name: 'x', uid: 'u' }, stopped)).rejects.toMatchObject({ kind: 'unknown' });
-  await expect(store.evictPod({ name: 'x', uid: 'u' }, stopped)).rejects.toMatchObject({ kind: 'unknown' });
+  await expect(store.deletePod({ name: 'x', namespace: 'slipway', uid: 'u' }, stopped)).rejects.toMatchObject({
+    kind: 'unknown',
+  });
+  await expect(store.evictPod({ name: 'x', namespace: 'slipway', uid: 'u' }, stopped)).rejects.toMatchObject({
+    kind: 'unknown',
+  });
   await expect(store.podRefusal({ name: 'x', uid: 'u' }, stopped)).rejects.toMatchObject({ kind: 'unknown' });
 });
 

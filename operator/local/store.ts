@@ -180,7 +180,7 @@ export function createLocalStore(options: LocalStoreOptions): LocalStore {
       refuseAborted('read Events', signal);
       return refusals.get(uid);
     },
-    isTerminating: async (signal) => {
+    isTerminating: async (_namespace, signal) => {
       refuseAborted('get the namespace', signal);
       return store.terminating;
     },
@@ -193,11 +193,12 @@ export function createLocalStore(options: LocalStoreOptions): LocalStore {
       if (signal.aborted) return;
       // Listens before it lists, so that nothing is missed between.
       const following = on(changes, 'change', { signal }) as AsyncIterable<[Observation]>;
+      const version = String(versions);
       observe({
         kind: 'listed',
         jobs: jobs.all().map(jobRecord),
         pods: podTable.all().map(podRecord),
-        version: String(versions),
+        versionOf: () => version,
       });
       try {
         for await (const [observation] of following) observe(observation);

@@ -469,7 +469,7 @@ const CASES: Readonly<Record<string, Case>> = {
     const { store } = subject;
     const { name } = await store.create(job('q', 'forever'));
     const pod = await runningPod(subject, name);
-    const another = { name: pod.name, uid: '00000000-0000-0000-0000-000000000000' };
+    const another = { ...pod, uid: '00000000-0000-0000-0000-000000000000' };
     await store.deletePod(another);
     await store.evictPod(another);
     await aWhile();
