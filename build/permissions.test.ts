@@ -7,7 +7,7 @@ import type { ApiRequest, KubernetesApi } from '../operator/jobs/api.ts';
 import { createKubernetesStore } from '../operator/jobs/kubernetes.ts';
 import type { JobStore } from '../operator/jobs/store.ts';
 import { createLeaseStore, type LeaseStore, type LeaseTerms } from '../operator/lease-object.ts';
-import { ACI_PERMISSIONS, PERMISSIONS } from '../operator/permissions.ts';
+import { ACI_PERMISSIONS, CI_PERMISSIONS, PERMISSIONS } from '../operator/permissions.ts';
 import { roleRules } from './permissions.ts';
 
 /** Every method of the store, so that a new one cannot be forgotten here. */
@@ -19,6 +19,7 @@ const CALLS: { readonly [method in keyof JobStore]: (store: JobStore) => Promise
   patchStatus: (store) => store.patchStatus('a', {}, '1'),
   deletePod: (store) => store.deletePod({ name: 'p', namespace: 'ns', uid: 'u' }),
   evictPod: (store) => store.evictPod({ name: 'p', namespace: 'ns', uid: 'u' }),
+  expirePod: (store) => store.expirePod({ name: 'p', namespace: 'ns', uid: 'u' }),
   podRefusal: (store) => store.podRefusal({ name: 'a', uid: 'u' }),
   notify: (store) => store.notify({ reason: 'R', message: 'm', type: 'Normal', about: { kind: 'Job', name: 'a' } }),
   isTerminating: (store) => store.isTerminating('ns'),
@@ -65,12 +66,16 @@ test('the Role grants what the operator asks the API server for, and nothing mor
   };
   const log = createLog('silent', {});
   const store = createKubernetesStore(api, { namespace: 'ns', installation: 'i', clock: systemClock, log });
-  const { patchStatus, ...calls } = CALLS;
+  const { patchStatus, expirePod, ...calls } = CALLS;
   await Promise.all(Object.values(calls).map((call) => call(store)));
   const leases = createLeaseStore(api, 'ns');
   await Promise.all(Object.values(LEASE_CALLS).map((call) => call(leases)));
 
   expect([...used].sort()).toEqual(granted(PERMISSIONS));
+
+  used.clear();
+  await expirePod(store);
+  expect([...used].sort()).toEqual(granted(CI_PERMISSIONS));
 
   used.clear();
   await patchStatus(store);

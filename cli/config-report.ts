@@ -42,6 +42,7 @@ export function summarize(config: Config): ConfigSummary {
     taskTypes: [...config.policies.values()].map(summaryOfType),
     settings: {
       ...(file.discovery === undefined ? {} : { discovery: discovered(file.discovery) }),
+      ...Object.fromEntries([...config.policies.values()].flatMap(ciSetting)),
       ...(file.aci === undefined ? {} : { aci: onAzure([...config.policies.values()], file.aci) }),
       'limits.maxRunning': `${file.limits.maxRunning} tasks at once`,
       polling: `every ${file.polling.minIntervalSeconds} s to ${file.polling.maxIntervalSeconds} s while a queue is empty`,
@@ -52,6 +53,22 @@ export function summarize(config: Config): ConfigSummary {
     },
     warnings: warningsOf(config),
   };
+}
+
+/** How a CI type's tasks are built and tested. */
+function ciSetting({ type, ci, timeoutSeconds }: TaskPolicy): readonly (readonly [string, string])[] {
+  if (ci === undefined) return [];
+  const { images, namespace, registrySecret, gitSecret, builder, test } = ci;
+  const secrets = [registrySecret, gitSecret].filter((name) => name !== undefined);
+  const parts = [
+    `clones and builds within ${duration(builder.timeoutSeconds)} (${builder.resources.cpu} CPU, ${builder.resources.memory})`,
+    `pushes to ${images}/CLIENT/REPOSITORY`,
+    builder.cache === undefined ? 'without a cache' : `keeps layers in ${builder.cache}`,
+    `tests for ${duration(timeoutSeconds)} as ${test.user === 'image' ? "the image's user" : `user ${test.user}`}`,
+    ...(namespace === undefined ? [] : [`in namespace ${namespace}`]),
+    ...(secrets.length === 0 ? [] : [`with the Secrets ${secrets.join(', ')}`]),
+  ];
+  return [[`ci (${type})`, parts.join(', ')]];
 }
 
 function discovered({ include, exclude, intervalSeconds }: NonNullable<Config['file']['discovery']>): string {
@@ -70,11 +87,11 @@ function onAzure(
 
 function summaryOfType(policy: TaskPolicy): TypeSummary {
   const { type, image, runner, attempts, timeoutSeconds, graceSeconds, security, webhook, resources } = policy;
-  const { startTimeoutSeconds, unschedulableTimeoutSeconds } = policy;
+  const { startTimeoutSeconds, unschedulableTimeoutSeconds, ci } = policy;
   return {
     type,
-    image,
-    runner,
+    image: ci?.builder.image ?? image,
+    runner: ci === undefined ? runner : 'builder',
     attempts,
     timeoutSeconds,
     graceSeconds,
@@ -133,7 +150,12 @@ function warningsOf(config: Config): readonly string[] {
   const { file } = config;
   const policies = [...config.policies.values()];
   return [
-    ...[...new Set([file.runner.image, ...policies.map(({ image }) => image)])].flatMap(imageWarning),
+    ...[
+      ...new Set([
+        file.runner.image,
+        ...policies.flatMap(({ image, ci }) => [image, ...(ci === undefined ? [] : [ci.gitImage, ci.builder.image])]),
+      ]),
+    ].flatMap(imageWarning),
     ...(file.webhook.signingSecret === undefined
       ? [
           'webhook.signingSecret is not set: webhooks are unsigned, and their receiver cannot tell who sent them. Name a Secret with a whsec_… key',
@@ -174,7 +196,7 @@ function imageWarning(image: string): string[] {
 }
 
 function policyWarnings(policy: TaskPolicy): string[] {
-  const { type, runner, attempts, security, webhook, env, backend, command = [], timeoutSeconds } = policy;
+  const { type, runner, attempts, security, webhook, env, backend, command = [], timeoutSeconds, ci } = policy;
   const place = `taskTypes.${type}`;
   const warnings: string[] = [];
   if (type === 'default')
@@ -190,7 +212,11 @@ function policyWarnings(policy: TaskPolicy): string[] {
     warnings.push(
       `${place} runs on Azure Container Instances, where nothing but the operator ends a task that hangs: without one it runs, and costs, on. Let its command begin with [timeout, "${timeoutSeconds}"]`,
     );
-  if (security === 'baseline')
+  if (ci !== undefined && ci.namespace === undefined)
+    warnings.push(
+      `${place}.ci.namespace is not set: the builder is root, so the operator's own namespace must admit Pod Security baseline, and with it all other tasks have less protection. Name a namespace of its own`,
+    );
+  if (security === 'baseline' && ci === undefined)
     warnings.push(
       `${place}.security is baseline: its image's own user runs, root included, and the namespace's Pod Security level must allow it`,
     );

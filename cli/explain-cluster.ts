@@ -42,7 +42,7 @@ export async function askCluster(
 }
 
 async function admission({ api, namespace }: Cluster, job: V1Job): Promise<Word> {
-  const path = `/apis/batch/v1/namespaces/${namespace}/jobs`;
+  const path = `/apis/batch/v1/namespaces/${job.metadata?.namespace ?? namespace}/jobs`;
   const answer = await ask(
     api.request({ method: 'POST', path, body: job, query: { dryRun: 'All', fieldValidation: 'Strict' } }),
   );
@@ -67,7 +67,8 @@ async function admission({ api, namespace }: Cluster, job: V1Job): Promise<Word>
 
 async function findJob({ api, namespace }: Cluster, job: V1Job): Promise<Word> {
   const name = job.metadata?.name ?? '';
-  const found = await ask(api.request({ method: 'GET', path: `/apis/batch/v1/namespaces/${namespace}/jobs/${name}` }));
+  const path = `/apis/batch/v1/namespaces/${job.metadata?.namespace ?? namespace}/jobs/${name}`;
+  const found = await ask(api.request({ method: 'GET', path }));
   if (found.ok) return { about: 'existing', state: 'good', text: stateOf(jobRecord(found.value as RawJob)) };
   return isKind(found.error, 'not-found')
     ? { about: 'existing', state: 'good', text: 'none yet: the message would get a new one' }

@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import { stringify } from 'yaml';
 import { HINTS } from '../contract/diagnosis.ts';
-import { poisonQueueOf } from '../contract/identity.ts';
+import { ANNOTATION, poisonQueueOf } from '../contract/identity.ts';
 import { EXIT } from '../contract/runner-abi.ts';
 import type { InvalidAccess, StorageAccess } from '../queue/access.ts';
 import { refusalOf } from './ask.ts';
@@ -273,7 +273,7 @@ function write({ out, colour, columns }: ExplainSurroundings, report: Report): v
       ['Message', `${fate.encoding === 'base64' ? 'JSON from base64' : 'plain JSON'}, ${report.bytes} bytes`],
       ['Task', fate.taskId],
       ['Type', policy.type === fate.taskType ? fate.taskType : `${fate.taskType}, by the settings of ${policy.type}`],
-      ['Image', `${policy.image} (${policy.runner === 'slipway' ? "Slipway's runner" : 'foreign'})`],
+      ['Image', imageOf(fate)],
       [
         'Runs',
         `${policy.attempts === 1 ? 'once' : `up to ${policy.attempts} times`}, ${duration(policy.timeoutSeconds)} each; may take ${duration(policy.startTimeoutSeconds)} to start and wait ${duration(policy.unschedulableTimeoutSeconds)} for a node`,
@@ -295,6 +295,12 @@ function write({ out, colour, columns }: ExplainSurroundings, report: Report): v
   if (notAsked.length > 0) out('\n');
   for (const sentence of notAsked) out(`${wrapped('', sentence, columns)}\n`);
   if (fate.kind === 'job') out(`\n${stringify(fate.job)}`);
+}
+
+function imageOf({ policy, job }: Extract<Fate, { kind: 'job' }>): string {
+  const built = job.metadata?.annotations?.[ANNOTATION.ciImage];
+  if (built !== undefined) return `${built}, built by ${policy.ci?.builder.image ?? ''}`;
+  return `${policy.image} (${policy.runner === 'slipway' ? "Slipway's runner" : 'foreign'})`;
 }
 
 const LABEL_WIDTH = 12;

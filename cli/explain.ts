@@ -1,6 +1,8 @@
 /** What would become of a message: the operator's own steps from the queue to the Job, without any effect. */
 import type { V1Job } from '@kubernetes/client-node';
+import { jobName } from '../contract/identity.ts';
 import { decodeMessage, type FoundEncoding, type Problem, validateTask } from '../contract/message.ts';
+import { buildOf } from '../operator/ci/build.ts';
 import {
   type Config,
   clientSettings,
@@ -67,8 +69,13 @@ export function fateOf(text: string, config: Config, queue: string | undefined, 
   const ofType = policyFor(config, task.taskType);
   if (ofType === undefined)
     return { kind: 'unknown-type', source, taskType: task.taskType, known: [...config.policies.keys()] };
-  const policy = policyOfClient(ofType, clientSettings(config, source.client));
+  const settings = clientSettings(config, source.client);
+  const policy = policyOfClient(ofType, settings);
   const { account } = config.storage;
+  const name = jobName({ account, queue: source.queue, messageId }, task.taskType);
+  const reading = buildOf(policy.ci, { name: source.client, settings }, task.payload, name);
+  if (reading.kind === 'invalid')
+    return { kind: 'malformed', source, problems: reading.problems, webhookUrl: task.webhookUrl };
   const inHand = {
     account,
     queue: source.queue,
@@ -86,6 +93,7 @@ export function fateOf(text: string, config: Config, queue: string | undefined, 
     taskData: decoded.text,
     encoding: decoded.encoding,
     webhookUrl: task.webhookUrl,
+    ...(reading.kind === 'valid' ? { ci: reading.build } : {}),
   };
   const { namespace, instance, installation, hash } = config;
   const job = manifest(inHand, policy, { namespace, instance, installation, configHash: hash });

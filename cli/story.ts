@@ -1,5 +1,6 @@
 /** One task's story, from its queue to its record: what happened when, what it waits for, and what became of it. Pure. */
 
+import { type CiResult, ciResultSchema } from '../contract/ci-result.ts';
 import type { Diagnosis } from '../contract/diagnosis.ts';
 import { ANNOTATION, LABEL, poisonQueueOf } from '../contract/identity.ts';
 import { parseReport } from '../contract/runner-abi.ts';
@@ -48,6 +49,8 @@ export interface Story {
   readonly attempts: number;
   /** Null when there is nothing to diagnose. */
   readonly diagnosis: Diagnosis | null;
+  /** Of a CI task that has ended; null of every other. */
+  readonly result: CiResult | null;
   /** What it waits for; null when it is settled. */
   readonly waitsFor: string | null;
   readonly webhook: WebhookStory;
@@ -71,18 +74,23 @@ export function storyOf(task: Task, namespace: string, now: number): Story {
     queue: on[ANNOTATION.queue] ?? '',
     messageId: on[ANNOTATION.messageId] ?? '',
     job: job.name,
-    namespace,
+    namespace: job.namespace || namespace,
     state: taskState(task),
     settled: job.settled,
     attempt: attemptOf(task),
     attempts: job.attempts,
     diagnosis: ended === undefined ? noted : ended.status === 'completed' ? null : ended.diagnosis,
+    result: ciResultOf(ended),
     waitsFor: waitsFor(task, now),
     webhook: webhookStory(task),
     lease: leaseStory(job, now),
     recordUntil: recordUntil === undefined ? null : iso(recordUntil),
     events: eventsOf(task, now),
   };
+}
+
+function ciResultOf(ended: ReturnType<typeof outcome>): CiResult | null {
+  return ciResultSchema.safeParse(ended?.result).data ?? null;
 }
 
 /** When Kubernetes removes the record; undefined while it has no time to live. */

@@ -9,6 +9,7 @@ import { isPoisonQueue } from './names.ts';
 import { INTERRUPTED, type Output, seconds } from './output.ts';
 import { paint } from './paint.ts';
 import { groupCopies, type PoisonedTask, summaryOf } from './poisoned.ts';
+import { resultFacts } from './result-facts.ts';
 import { type Story, storyOf } from './story.ts';
 import { taskJson } from './task-state.ts';
 import { taskLines } from './task-table.ts';
@@ -56,6 +57,7 @@ function lines(story: Story, output: Output): string[] {
           ['Why', `${diagnosis.category}: ${diagnosis.message}`],
           ['Hint', diagnosis.hint.replace('job/NAME', `-n ${story.namespace} job/${story.job}`)],
         ] as const)),
+    ...(story.result === null ? [] : resultFacts(story.result)),
     ...(story.waitsFor === null ? [] : [['Waits for', story.waitsFor] as const]),
     ['Webhook', webhook.text],
     ['Lease', story.lease.text],
@@ -63,7 +65,11 @@ function lines(story: Story, output: Output): string[] {
   return [
     ...facts.map(([name, value]) =>
       wrapped(
-        paint(output.colour, name === 'Why' ? ['bold', 'red'] : 'bold', `${name}:`.padEnd(FACT_WIDTH)),
+        paint(
+          output.colour,
+          name === 'Why' ? ['bold', 'red'] : 'bold',
+          (name === '' ? '' : `${name}:`).padEnd(FACT_WIDTH),
+        ),
         value,
         output.columns,
         FACT_WIDTH,

@@ -4,20 +4,21 @@ import { MAX_REPORT_BYTES } from './runner-abi.ts';
 
 const count = z.number().int().nonnegative();
 
+/** What reports in JUnit's form say together. */
+export const ciTestsSchema = z.object({
+  tests: count,
+  passed: count,
+  failed: count,
+  skipped: count,
+  seconds: z.number().optional(),
+  /** The first ones. */
+  failures: z.array(z.object({ name: z.string(), message: z.string(), kind: z.enum(['failure', 'error']) })),
+  slowest: z.array(z.object({ name: z.string(), seconds: z.number() })),
+});
+
 const reportSchema = z.object({
   v: z.literal(1),
-  tests: z
-    .object({
-      tests: count,
-      passed: count,
-      failed: count,
-      skipped: count,
-      seconds: z.number().optional(),
-      /** The first ones. */
-      failures: z.array(z.object({ name: z.string(), message: z.string(), kind: z.enum(['failure', 'error']) })),
-      slowest: z.array(z.object({ name: z.string(), seconds: z.number() })),
-    })
-    .optional(),
+  tests: ciTestsSchema.optional(),
   /** The first ones; all are in the whole report. */
   artifacts: z.array(z.object({ path: z.string(), bytes: count, url: z.string() })),
   artifactCount: count,

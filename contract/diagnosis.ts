@@ -25,6 +25,8 @@ export const HINTS = {
     "The repository could not be cloned: check its address, the commit or ref, and the task type's Secret for git.",
   BuildFailed:
     "The image could not be built: read the build's last lines; a base image must be one that the pod can pull.",
+  RegistryFailed:
+    "A registry gave no base image, or did not answer: check the image's name, the registry, and the task type's registrySecret.",
   PushFailed: "The image could not be pushed: check the registry's Secret, its rights, and the image's name.",
   BackendError: 'The engine that runs tasks reported an error: see the message.',
 } as const;

@@ -24,7 +24,12 @@ export const LABEL = {
   backend: 'slipway.dev/backend',
   state: 'slipway.dev/state',
   installation: 'slipway.dev/installation',
+  /** Of pods and Jobs of CI tasks: `CI_KIND`. */
+  kind: 'slipway.dev/kind',
 } as const;
+
+/** Value of `LABEL.kind`. */
+export const CI_KIND = 'ci';
 
 /** Values of `LABEL.state`. */
 export const STATE = { active: 'active', settled: 'settled' } as const;
@@ -65,6 +70,10 @@ export const ANNOTATION = {
   groups: 'slipway.dev/groups',
   /** The attempt whose container group is to be removed because it does not start, and whether that uses it up. */
   removeGroup: 'slipway.dev/remove-group',
+  /** The image that a CI task builds and tests, with its tag. */
+  ciImage: 'slipway.dev/ci-image',
+  /** Seconds that the tests of a CI task may run, once they do. */
+  testTimeout: 'slipway.dev/test-timeout',
   outcome: 'slipway.dev/outcome',
   /** What a second of the task takes, and has cost when the Job was made. */
   rate: 'slipway.dev/rate',

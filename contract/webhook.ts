@@ -33,9 +33,10 @@ export type WebhookStatus = WebhookBody['status'];
 /** Bytes of JSON up to which a result is sent itself; of a larger one `result_url` says where it lies. */
 export const MAX_RESULT_BYTES = 8 * 1024 * 1024;
 
-/** The bytes to post. In format `result` a task without a result (a failure) is told by the whole body: there is nothing else to tell. */
+/** The bytes to post. In format `result` a failure, and a task without a result, is told by the whole body: there is nothing else to tell. */
 export function formatWebhook(body: WebhookBody, format: WebhookFormat): string {
-  return JSON.stringify(format === 'result' && body.result !== undefined ? body.result : body);
+  const isAlone = format === 'result' && body.status === 'completed' && body.result !== undefined;
+  return JSON.stringify(isAlone ? body.result : body);
 }
 
 /** The part of a `webhook-id` that stands for the message: 32 hex characters of SHA-256 over account, queue and message id. */

@@ -5,38 +5,17 @@
 import { z } from 'zod';
 import { clientOf, MAX_CLIENT_LENGTH } from '../contract/identity.ts';
 import { ENCODINGS } from '../contract/message.ts';
-import { RUNNER_ENV } from '../contract/runner-abi.ts';
 import { WEBHOOK_FORMATS } from '../contract/webhook.ts';
 import { allowEntryProblem, parseAddress } from '../webhook/allow-list.ts';
+import { ciSchema } from './ci/settings-schema.ts';
+import { dnsName, envFromSchema, envSchema, image, quantity, seconds, secretKey } from './config-fields.ts';
 
-const seconds = (min: number, max: number) => z.number().int().min(min).max(max);
-const dnsName = z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, {
-  error: 'must be the name of a Kubernetes object: lower-case letters, digits, "-" and "."',
-});
-const quantity = z.string().regex(/^\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$/, {
-  error: 'must be a Kubernetes quantity such as "500m", "1" or "2Gi" (quote numbers)',
-});
-const image = z
-  .string()
-  .min(1)
-  .regex(/^[^\s]+$/, {
-    error: 'must be an image reference such as registry.example.com/slipway-runner:1.0.0, without blanks',
-  });
 /** What goes there is not encrypted, and no token goes with it. */
 function isPrivateHttp(text: string): boolean {
   const host = /^http:\/\/([\d.]+|localhost)(:\d+)?$/.exec(text)?.[1];
   if (host === undefined || host === 'localhost') return host !== undefined;
   return ['loopback', 'private'].includes(parseAddress(host)?.range() ?? '');
 }
-
-const secretKey = z.strictObject({
-  name: dnsName.describe('Name of the Secret.'),
-  key: z.string().min(1).describe('Key in the Secret.'),
-});
-const configMapKey = z.strictObject({
-  name: dnsName.describe('Name of the ConfigMap.'),
-  key: z.string().min(1).describe('Key in the ConfigMap.'),
-});
 
 const queueName = z
   .string()
@@ -74,48 +53,6 @@ const queueSchema = z
   .refine((queue) => queue.name.length <= MAX_CLIENT_LENGTH + '-tasks'.length, {
     path: ['name'],
     error: `is too long: its poison queue {name}-poison would pass 63 characters. Use a client name of at most ${MAX_CLIENT_LENGTH} characters`,
-  });
-
-const envName = z
-  .string()
-  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'must be the name of an environment variable' })
-  .refine((name) => !Object.values<string>(RUNNER_ENV).includes(name), {
-    error: 'is set by Slipway for every task. Choose another name',
-  });
-
-const envSchema = z
-  .strictObject({
-    name: envName.describe('Name of the variable.'),
-    value: z.string().optional().describe('Literal value. Never a secret: it stands in the Job.'),
-    valueFrom: z
-      .strictObject({
-        secretKeyRef: secretKey.optional().describe('Key of a Secret.'),
-        configMapKeyRef: configMapKey.optional().describe('Key of a ConfigMap.'),
-      })
-      .refine((from) => (from.secretKeyRef === undefined) !== (from.configMapKeyRef === undefined), {
-        error: 'must have either secretKeyRef or configMapKeyRef',
-      })
-      .optional()
-      .describe('Reference to a key of a Secret or ConfigMap.'),
-  })
-  .refine((env) => (env.value === undefined) !== (env.valueFrom === undefined), {
-    error: 'must have either value or valueFrom',
-  });
-
-const envFromSchema = z
-  .strictObject({
-    prefix: z.string().optional().describe('Put before the name of every key.'),
-    secretRef: z
-      .strictObject({ name: dnsName.describe('Name of the Secret.') })
-      .optional()
-      .describe('Secret with the variables.'),
-    configMapRef: z
-      .strictObject({ name: dnsName.describe('Name of the ConfigMap.') })
-      .optional()
-      .describe('ConfigMap with the variables.'),
-  })
-  .refine((from) => (from.secretRef === undefined) !== (from.configMapRef === undefined), {
-    error: 'must have either secretRef or configMapRef',
   });
 
 const resourcesSchema = z.strictObject({
@@ -210,7 +147,7 @@ const podTemplate = z
 
 const backend = z.enum(['kubernetes', 'aci'], { error: 'must be kubernetes or aci' });
 
-const taskTypeSchema = z.strictObject({
+const taskTypeFields = z.strictObject({
   backend: backend.optional().describe('In place of backend.'),
   image: image.optional().describe('Image of the task. Default: runner.image.'),
   runner: z
@@ -276,6 +213,29 @@ const taskTypeSchema = z.strictObject({
       'Who sends the webhook. auto: the runner its own reports; a foreign image is trusted when it exits 0, and the operator reports any other end. operator: always the operator. task: never the operator.',
     ),
   podTemplate: podTemplate.optional(),
+  ci: ciSchema.optional(),
+});
+
+/** What of a task type has no meaning where its pod is that of a CI task, less what stands at its default. */
+function outOfPlaceBesideCi(type: z.output<typeof taskTypeFields>): readonly (keyof typeof type)[] {
+  const given = (['image', 'runner', 'command', 'args'] as const).filter((field) => type[field] !== undefined);
+  return [
+    ...given,
+    ...(type.security === 'restricted' ? [] : (['security'] as const)),
+    ...(type.webhook === 'task' ? (['webhook'] as const) : []),
+    ...(type.backend === 'aci' ? (['backend'] as const) : []),
+  ];
+}
+
+const taskTypeSchema = taskTypeFields.superRefine((type, context) => {
+  if (type.ci === undefined) return;
+  for (const field of outOfPlaceBesideCi(type)) {
+    const why =
+      field === 'backend'
+        ? 'cannot build images: Azure Container Instances gives no container the rights for it'
+        : 'has no meaning beside ci: the pod is made of git, a builder and the image that it builds, and the operator reports';
+    context.addIssue({ code: 'custom', path: [field], message: `${why}. Remove ${field}`, input: type[field] });
+  }
 });
 
 const armId = (kind: string, example: string) =>
@@ -545,11 +505,15 @@ const fields = z.strictObject({
   logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('Least severity that is logged.'),
 });
 
+/** What the name of an image that is built may begin with: a registry, and a beginning of a path in it. */
+const BEGINS_IMAGES = /^[a-z0-9.-]+(:\d+)?\/([a-z0-9._-]+\/)*[a-z0-9._-]*$/;
+
 /** The configuration file. */
 export const configSchema = fields
   .refine(
     ({ backend: all, taskTypes = {}, aci }) =>
-      aci !== undefined || (all !== 'aci' && Object.values(taskTypes).every((type) => type?.backend !== 'aci')),
+      aci !== undefined ||
+      Object.values(taskTypes).every((type) => type?.ci !== undefined || (type?.backend ?? all) !== 'aci'),
     {
       path: ['aci'],
       error:
@@ -557,6 +521,16 @@ export const configSchema = fields
       when: ({ value }) => typeof value === 'object' && value !== null && !Array.isArray(value),
     },
   )
+  .superRefine(({ taskTypes = {}, clients = {} }, context) => {
+    if (!Object.values(taskTypes).some((type) => type?.ci !== undefined)) return;
+    for (const [client, settings] of Object.entries(clients)) {
+      const prefix = settings?.imagePrefix;
+      if (prefix === undefined || BEGINS_IMAGES.test(prefix)) continue;
+      const message =
+        'no image of a CI task can begin so. Use a registry and a path in it, such as "registry.example.com/acme/"';
+      context.addIssue({ code: 'custom', path: ['clients', client, 'imagePrefix'], message, input: prefix });
+    }
+  })
   .refine(({ queues = [], discovery }) => !Array.isArray(queues) || queues.length > 0 || discovery !== undefined, {
     path: ['queues'],
     error:

@@ -86,6 +86,11 @@ export function policyFor(config: Pick<Config, 'policies'>, taskType: string): T
   return config.policies.get(taskType) ?? config.policies.get('default');
 }
 
+/** The namespaces in which Jobs of the configuration are made: the operator's own, and those that task types name. */
+export function namespacesOf({ namespace, policies }: Pick<Config, 'namespace' | 'policies'>): readonly string[] {
+  return [...new Set([namespace, ...[...policies.values()].flatMap(({ ci }) => ci?.namespace ?? [])])];
+}
+
 /** The settings of a client; undefined when none are for it. */
 export function clientSettings(
   config: { readonly file: Pick<FileConfig, 'clients'> },
@@ -219,23 +224,31 @@ function assemble(judgedFile: Judged<FileConfig>, environment: Judged<Environmen
   });
 }
 
+/** A build that fails is seldom mended by being repeated, one that could not reach its registry is. */
+const CI_ATTEMPTS = 2;
+/** Reports and artifacts are stored within it. */
+const CI_GRACE_S = 120;
+
 function compilePolicy(type: string, settings: TaskTypeConfig, file: FileConfig): TaskPolicy {
   const { image, runner: configured, resources, ...rest } = settings;
+  const isCi = settings.ci !== undefined;
   const runner = configured ?? (image === undefined || image === file.runner.image ? 'slipway' : 'foreign');
-  const backend = settings.backend ?? file.backend;
+  // Images can be built in the cluster alone.
+  const backend = isCi ? 'kubernetes' : (settings.backend ?? file.backend);
   const { attempts, timeoutSeconds, graceSeconds, startTimeoutSeconds, unschedulableTimeoutSeconds } = file.defaults;
   return {
     ...rest,
     type,
+    ...(isCi ? ({ security: 'baseline', webhook: 'operator' } as const) : {}),
     runner,
     backend,
     prices: file.prices[backend],
     image: image ?? file.runner.image,
     imagePullPolicy: file.runner.imagePullPolicy,
     imagePullSecrets: file.runner.imagePullSecrets,
-    attempts: settings.attempts ?? (runner === 'foreign' ? 1 : attempts),
+    attempts: settings.attempts ?? (isCi ? Math.min(CI_ATTEMPTS, attempts) : runner === 'foreign' ? 1 : attempts),
     timeoutSeconds: settings.timeoutSeconds ?? timeoutSeconds,
-    graceSeconds: settings.graceSeconds ?? graceSeconds,
+    graceSeconds: settings.graceSeconds ?? (isCi ? Math.max(CI_GRACE_S, graceSeconds) : graceSeconds),
     startTimeoutSeconds: settings.startTimeoutSeconds ?? startTimeoutSeconds,
     unschedulableTimeoutSeconds: settings.unschedulableTimeoutSeconds ?? unschedulableTimeoutSeconds,
     resources: { ...file.defaults.resources, ...dropUndefined(resources ?? {}) },

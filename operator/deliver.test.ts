@@ -333,6 +333,26 @@ describe('a message that can be no task', () => {
     expect(await at.world.jobs()).toEqual([]);
   });
 
+  test('I7: is poisoned for its payload where its type is a CI type, each problem with its field', async () => {
+    const yaml = 'taskTypes: { ci: { ci: { images: registry.example.com/ci } } }';
+    const payload = {
+      repository: 'https://git.example.com/a.git',
+      ref: 'main',
+      image: 'registry.example.com/ci/other/a',
+    };
+    const message = { task_id: 't', task_type: 'ci', payload: { ...payload, test: { command: 'make' } } };
+    await using at = await setUp({ yaml, message });
+    await at.life.deliverNext();
+    expect(at.poison()).toMatchObject([
+      { reason: expect.stringMatching(/^Malformed: payload\.image \("registry.*" *\) is not the client's to write/) },
+    ]);
+    await using other = await setUp({ yaml, message: { ...message, payload: { ref: 'main' } } });
+    await other.life.deliverNext();
+    expect(other.poison()).toMatchObject([
+      { reason: 'Malformed: payload.repository is missing; payload.test is missing' },
+    ]);
+  });
+
   test('I7: is poisoned when it came too often without becoming a Job, and not before', async () => {
     await using at = await setUp();
     for (let times = 0; times < 25; times++) {

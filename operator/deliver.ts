@@ -3,6 +3,7 @@ import { ANNOTATION, jobName, LABEL } from '../contract/identity.ts';
 import {
   type DecodedMessage,
   decodeMessage,
+  type Problem,
   rawTaskId,
   rawTaskType,
   rawWebhookUrl,
@@ -15,6 +16,8 @@ import type { Lease } from '../queue/lease.ts';
 import type { ReceivedMessage } from '../queue/service.ts';
 import type { Slot } from './admission/slots.ts';
 import type { Turns } from './admission/turns.ts';
+import { buildOf } from './ci/build.ts';
+import type { CiBuild } from './ci/payload.ts';
 import { type Config, clientSettings, policyFor, policyOfClient, type Source, type TaskPolicy } from './config.ts';
 import type { Gate } from './gate.ts';
 import {
@@ -197,7 +200,7 @@ async function judge(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
   }
   const verdict = validateTask(decoded);
   if (verdict.kind === 'invalid') {
-    const reason = verdict.problems.map(({ field, message: fault }) => `${field} ${fault}`).join('; ');
+    const reason = inWords(verdict.problems);
     return refuse({ category: 'Malformed', reason, taskId: verdict.taskId ?? '', webhookUrl: verdict.webhookUrl });
   }
   const { task } = verdict;
@@ -208,16 +211,25 @@ async function judge(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
       webhookUrl: task.webhookUrl,
     });
   }
-  if (client?.imagePrefix !== undefined && !policy.image.startsWith(client.imagePrefix)) {
+  const reading = buildOf(policy.ci, { name: source.client, settings: client }, task.payload, name);
+  if (reading.kind === 'invalid')
+    return refuse({ category: 'Malformed', reason: inWords(reading.problems), webhookUrl: task.webhookUrl });
+  const isForeign = reading.kind === 'none' && !policy.image.startsWith(client?.imagePrefix ?? '');
+  if (client?.imagePrefix !== undefined && isForeign) {
     await tellForeignImage(tools, source, policy, client.imagePrefix);
     return lease.release(PUT_BACK_S, signal);
   }
-  const refusal = await launch(tools, delivery, task, policy, signal);
+  const build = reading.kind === 'valid' ? reading.build : undefined;
+  const refusal = await launch(tools, delivery, { ...task, build }, policy, signal);
   if (refusal === undefined) return;
   if (refusal.code === 'RequestEntityTooLarge' || message.dequeueCount > SUSPECT_DELIVERIES)
     return refuse({ category: 'InvalidSpec', reason: messageOf(refusal), webhookUrl: task.webhookUrl });
   tools.types.refuse(policy.type, messageOf(refusal));
   return lease.release(PUT_BACK_S, signal);
+}
+
+function inWords(problems: readonly Problem[]): string {
+  return problems.map(({ field, message }) => `${field} ${message}`).join('; ');
 }
 
 /**
@@ -228,7 +240,7 @@ async function judge(tools: DeliverTools, delivery: Delivery, signal: AbortSigna
 async function launch(
   tools: DeliverTools,
   delivery: Delivery,
-  task: Task,
+  task: Task & { readonly build: CiBuild | undefined },
   policy: TaskPolicy,
   signal: AbortSignal,
 ): Promise<ServiceError | undefined> {
@@ -245,6 +257,7 @@ async function launch(
     encoding: decoded.encoding,
     webhookUrl: task.webhookUrl,
     held: slot.admit(policy.type) === 'hold',
+    ...(task.build === undefined ? {} : { ci: task.build }),
   };
   using turn = await tools.turns.take(signal);
   if (turn === undefined)

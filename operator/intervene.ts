@@ -6,7 +6,7 @@ import type { Log } from '../lib/log.ts';
 import { removalAnnotation } from './aci/attempts.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { attemptsAnnotation, endingPatch, noteAnnotation, noteOn } from './jobs/notes.ts';
-import type { JobRecord } from './jobs/records.ts';
+import type { JobRecord, PodRecord } from './jobs/records.ts';
 import { refusalTrouble, startLimits } from './jobs/start-trouble.ts';
 import type { JobStore } from './jobs/store.ts';
 import type { JobsView } from './jobs/view.ts';
@@ -104,4 +104,15 @@ export async function removePod(
     { job: job.name, pod: pod.name, category: diagnosis.category, reason: diagnosis.message },
     `the pod did not start in time and was removed: ${counts ? 'an' : 'no'} attempt is used up`,
   );
+}
+
+/** Ends a pod whose tests have run for as long as they may. That it was so is to be seen on the pod, which stays. */
+export async function expirePod(
+  { store, log }: Pick<InterveneTools, 'store' | 'log'>,
+  job: JobRecord,
+  pod: PodRecord,
+  signal: AbortSignal,
+): Promise<void> {
+  await store.expirePod(pod, signal);
+  log.warn({ job: job.name, pod: pod.name }, 'the tests have run for as long as they may: their pod is ended');
 }

@@ -1,7 +1,7 @@
 /** The configuration as it is now: a change of the mounted file is applied to what is begun after it. */
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
-import { type Config, ConfigError } from './config.ts';
+import { type Config, ConfigError, namespacesOf } from './config.ts';
 import type { JobStore } from './jobs/store.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -90,8 +90,11 @@ export async function keepReading(live: LiveConfig, tools: ReloadTools, signal: 
   }
 }
 
-/** The identity by which Jobs are recognised cannot change while there are some under the former one. */
+/** The identity by which Jobs are recognised cannot change while there are some under the former one, nor where they are looked for. */
 function needsRestart(before: Config, after: Config): string | undefined {
-  if (before.installation === after.installation) return undefined;
-  return `installation = "${after.file.installation}": cannot change while the operator runs (it is "${before.file.installation}"). Run "slipway drain", then restart the operator`;
+  if (before.installation !== after.installation)
+    return `installation = "${after.file.installation}": cannot change while the operator runs (it is "${before.file.installation}"). Run "slipway drain", then restart the operator`;
+  const [is, was] = [namespacesOf(after), namespacesOf(before)].map((names) => names.toSorted().join(', '));
+  if (is === was) return undefined;
+  return `taskTypes.*.ci.namespace: the namespaces of Jobs cannot change while the operator runs (they are ${was}; asked for: ${is}). Restart the operator once no Job of a namespace that is left runs any more`;
 }

@@ -12,7 +12,7 @@ import { createLazyGroupsIn } from './aci/lazy-groups.ts';
 import { createReadReference } from './aci/references.ts';
 import { removeGroups } from './aci/remove-groups.ts';
 import { aciTerms } from './aci/terms.ts';
-import { type Config, ConfigError, loadConfig } from './config.ts';
+import { type Config, ConfigError, loadConfig, namespacesOf } from './config.ts';
 import { createKubernetesApi, type KubernetesApi } from './jobs/api.ts';
 import { createKubernetesStore } from './jobs/kubernetes.ts';
 import type { JobStore } from './jobs/store.ts';
@@ -62,6 +62,7 @@ export async function main(
     const api = createKubernetesApi(kubeConfig, clock);
     const store = createKubernetesStore(api, {
       namespace: config.namespace,
+      namespaces: namespacesOf(config),
       installation: config.installation,
       clock,
       log,

@@ -338,6 +338,15 @@ describe('a configuration file that changes', () => {
     expect(at.world.queues.messages(QUEUE)).toHaveLength(1);
   });
 
+  test('cannot change where Jobs are', async () => {
+    const yaml = 'taskTypes: { echo: {}, ci: { ci: { images: registry.example.com/ci, namespace: ci } } }';
+    const load = async () => testConfig(yaml, { SLIPWAY_HTTP_PORT: '0' });
+    await using at = await setUp({ load });
+    await at.world.clock.advance(10_000);
+    const refusal = at.lines.find(({ msg }) => msg.startsWith('the changed configuration is refused'));
+    expect(JSON.stringify(refusal)).toContain('(they are slipway; asked for: ci, slipway). Restart the operator');
+  });
+
   test('cannot change what Jobs are recognised by', async () => {
     const load = async () => testConfig('installation: other\ntaskTypes: { echo: {} }', { SLIPWAY_HTTP_PORT: '0' });
     await using at = await setUp({ load });

@@ -54,6 +54,16 @@ export const PERMISSIONS: readonly Permission[] = [
   },
 ];
 
+/** What it needs besides where CI tasks run. */
+export const CI_PERMISSIONS: readonly Permission[] = [
+  {
+    group: '',
+    resource: 'pods',
+    verbs: ['patch'],
+    why: 'Tests have a deadline of their own: when it is over, that of their pod is made to end it, which keeps what they said.',
+  },
+];
+
 /** What it needs besides where tasks run on Azure Container Instances. */
 export const ACI_PERMISSIONS: readonly Permission[] = [
   {

@@ -7,7 +7,7 @@ import { takesSlot } from './admission/slots.ts';
 import type { Config } from './config.ts';
 import type { FileConfig } from './config-schema.ts';
 import { seeToDeleted } from './deleted-job.ts';
-import { endJob, inquire, note, removePod } from './intervene.ts';
+import { endJob, expirePod, inquire, note, removePod } from './intervene.ts';
 import type { JobRecord } from './jobs/records.ts';
 import { type Leases, leaseSeconds } from './leases.ts';
 import { decide } from './settle/decide.ts';
@@ -67,6 +67,9 @@ export async function reconcile(tools: ReconcileTools, name: string, signal: Abo
     case 'end':
       await endJob(tools, job, decision, signal);
       return 0;
+    case 'expire':
+      await expirePod(tools, job, decision.pod, signal);
+      return AFTER_REMOVAL_MS;
     case 'use-attempt':
     case 'retry':
       await removePod(tools, job, decision, signal);

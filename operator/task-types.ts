@@ -11,6 +11,7 @@ import { isKind, messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { Wakeup } from '../lib/wakeup.ts';
 import { obstaclesOf } from './aci/obstacles.ts';
+import { sampleBuild } from './ci/build.ts';
 import { type Config, policyFor, policyOfClient, type Source, type TaskPolicy } from './config.ts';
 import { type ManifestContext, manifest } from './jobs/manifest.ts';
 import type { JobRecord } from './jobs/records.ts';
@@ -185,6 +186,7 @@ export class TaskTypes {
         taskData: '{}',
         encoding: 'plain',
         webhookUrl: undefined,
+        ...(policy.ci === undefined ? {} : { ci: sampleBuild(policy.ci) }),
       },
       policy,
       context(),

@@ -513,6 +513,7 @@ export class Life {
           call('evictPod', 'evictPod', pod.name, (signal) => store.evictPod(pod, signal), signal, '').catch(
             answered(undefined, 'not-found', 'conflict'),
           ),
+        expirePod: (pod, signal) => store.expirePod(pod, signal),
         podRefusal: (job, signal) =>
           call('podRefusal', 'podRefusal', job.name, (signal) => store.podRefusal(job, signal), signal),
         isTerminating: (namespace, signal) =>

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { imageOf, readCiPayload } from './payload.ts';
+import { prefixOf, readCiBuild, readCiPayload } from './payload.ts';
 
 const COMMIT = '0123456789abcdef0123456789abcdef01234567';
 const LEAST = { repository: 'https://git.example.com/acme/app.git', commit: COMMIT, test: { command: 'make test' } };
 const problems = (payload: unknown) => {
   const reading = readCiPayload(payload);
-  return reading.kind === 'invalid' ? reading.problems : [];
+  return reading.kind === 'invalid' ? reading.problems.map(({ field, message }) => `${field}: ${message}`) : [];
 };
 
 test('the least, with its defaults', () => {
@@ -79,8 +79,24 @@ describe('what is wrong is told by its field', () => {
     ],
     ['an image without a registry', { image: 'App' }, /^payload\.image: /],
     ['an empty command', { test: { command: [] } }, /^payload\.test\.command: /],
-    ['no test', { test: undefined }, /^payload\.test: /],
-    ['a field that there is not', { dokerfile: 'Dockerfile' }, /^payload: .*dokerfile/],
+    ['no test', { test: undefined }, /^payload\.test: is missing$/],
+    [
+      'a field that there is not',
+      { dokerfile: 'Dockerfile' },
+      /^payload: has what is not known: dokerfile\. Known: repository, commit, ref, .*cache$/,
+    ],
+    [
+      'one in test',
+      { test: { command: 'x', cmd: 'y' } },
+      /^payload\.test: has what is not known: cmd\. Known: command, env$/,
+    ],
+    ['no command', { test: {} }, /^payload\.test\.command: is missing$/],
+    ['a command that is none', { test: { command: 7 } }, /^payload\.test\.command: must be a text .*or a list/],
+    ['artifacts that are no list', { artifacts: 'logs' }, /^payload\.artifacts: must be a list$/],
+    ['a variable that is no text', { build_args: { A: 1 } }, /^payload\.build_args\.A: must be a text$/],
+    ['an empty path', { context: '' }, /^payload\.context: must not be empty$/],
+    ['a long path', { context: 'a'.repeat(513) }, /^payload\.context: must have at most 512 characters$/],
+    ['no repository', { repository: undefined }, /^payload\.repository: is missing$/],
   ])('%s', (_, change, expected) => {
     const told = problems({ ...LEAST, ...change });
     expect(told).toHaveLength(1);
@@ -94,17 +110,43 @@ describe('what is wrong is told by its field', () => {
 });
 
 describe('the image', () => {
-  const prefix = 'registry.example.com/ci/acme';
-  const of = (repository: string, image?: string) => imageOf({ repository, image }, prefix);
+  const prefix = prefixOf('registry.example.com/ci', 'acme', undefined);
+  const of = (repository: string, image?: string) => readCiBuild({ ...LEAST, repository, image }, prefix, 'job-1');
   test.each([
-    ['https://git.example.com/acme/app.git', `${prefix}/app`],
-    ['https://git.example.com/Acme/My.App_2/', `${prefix}/my-app-2`],
-    ['https://git.example.com/', `${prefix}/image`],
-  ])('of %s is %s', (repository, expected) => expect(of(repository)).toBe(expected));
+    ['https://git.example.com/acme/app.git', 'app'],
+    ['https://git.example.com/Acme/My.App_2/', 'my-app-2'],
+    ['https://git.example.com/', 'image'],
+  ])('of %s is called %s', (repository, expected) =>
+    expect(of(repository)).toMatchObject({ build: { image: `registry.example.com/ci/acme/${expected}:job-1` } }),
+  );
+
   test('may be another one of the client', () =>
-    expect(of('https://g.example/a', `${prefix}/tools/a`)).toBe(`${prefix}/tools/a`));
-  test.each([`${prefix}-other/app`, 'registry.example.com/ci/globex/app', prefix])(
-    'and none of somebody else: %s',
-    (image) => expect(of('https://g.example/a', image)).toBeUndefined(),
+    expect(of('https://g.example/a', `${prefix}tools/a`)).toMatchObject({
+      build: { image: `${prefix}tools/a:job-1` },
+    }));
+
+  test.each([
+    'registry.example.com/ci/acme-other/app',
+    'registry.example.com/ci/globex/app',
+    'registry.example.com/ci/acme',
+  ])('and none of somebody else: %s', (image) =>
+    expect(of('https://g.example/a', image)).toEqual({
+      kind: 'invalid',
+      problems: [
+        {
+          field: 'payload.image',
+          message: `("${image}") is not the client's to write. Begin it with "registry.example.com/ci/acme/", or leave it out`,
+        },
+      ],
+    }),
+  );
+
+  test.each([
+    [undefined, 'r.example/ci/acme/'],
+    ['r.example/acme', 'r.example/acme/'],
+    ['r.example/acme/', 'r.example/acme/'],
+    ['r.example/acme-', 'r.example/acme-'],
+  ])('with the client’s own prefix %s begins with %s', (own, expected) =>
+    expect(prefixOf('r.example/ci', 'acme', own)).toBe(expected),
   );
 });

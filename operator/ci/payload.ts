@@ -1,9 +1,10 @@
 /** What a task of type `ci` asks for: which commit of which repository, how its image is built, and how that is tested. Pure. */
 import { z } from 'zod';
+import type { Problem } from '../../contract/message.ts';
 
 const COMMIT = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 /** A registry's host and a repository in it, without tag and digest. */
-const IMAGE = /^[a-z0-9.-]+(?::\d+)?(?:\/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)+$/;
+export const IMAGE = /^[a-z0-9.-]+(?::\d+)?(?:\/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)+$/;
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const MOST_VARIABLES = 100;
 
@@ -48,6 +49,17 @@ const repository = z
     return url.href;
   });
 
+const testSchema = z.strictObject({
+  /** A text is run by the image's shell; a list as it is. */
+  command: z.union([z.string().min(1).max(16_384), z.array(z.string().max(8192)).min(1).max(200)], {
+    error: ({ input }) =>
+      input === undefined
+        ? 'is missing'
+        : 'must be a text that the shell of the image runs (at most 16384 characters), or a list of 1 to 200 texts that is run as it is',
+  }),
+  env: variables.default({}),
+});
+
 const payloadSchema = z
   .strictObject({
     repository,
@@ -71,11 +83,7 @@ const payloadSchema = z
         'must be a registry and a repository in it, without tag and digest, such as registry.example.com/acme/app',
       )
       .optional(),
-    test: z.strictObject({
-      /** A text is run by the image's shell; a list as it is. */
-      command: z.union([z.string().min(1).max(16_384), z.array(z.string().max(8192)).min(1).max(200)]),
-      env: variables.default({}),
-    }),
+    test: testSchema,
     /** Files and folders that are kept, and reports in JUnit's form, beneath the folder that the tests are given for them. */
     artifacts: z.array(relativePath).max(50).default([]),
     junit: z.array(relativePath).max(50).default([]),
@@ -92,34 +100,100 @@ export type CiTask = z.output<typeof payloadSchema>;
 /** The task, or what is wrong with its payload: each problem names its field. */
 export type CiReading =
   | { readonly kind: 'valid'; readonly task: CiTask }
-  | { readonly kind: 'invalid'; readonly problems: readonly string[] };
+  | { readonly kind: 'invalid'; readonly problems: readonly Problem[] };
 
 /** Reads a payload. Never throws. */
 export function readCiPayload(payload: unknown): CiReading {
   const parsed = payloadSchema.safeParse(payload);
   if (parsed.success) return { kind: 'valid', task: parsed.data };
-  const problems = parsed.error.issues.map(
-    ({ path, message }) => `${['payload', ...path].map(String).join('.')}: ${message}`,
-  );
+  const problems = parsed.error.issues.map((issue) => ({
+    field: ['payload', ...issue.path].map(String).join('.'),
+    message: inWords(issue, payload),
+  }));
   return { kind: 'invalid', problems };
 }
 
+/** What is wrong, in words that fit behind the field's name. */
+function inWords(issue: z.core.$ZodIssue, payload: unknown): string {
+  const value = issue.path.reduce<unknown>((at, key) => (isObject(at) ? Reflect.get(at, key) : undefined), payload);
+  switch (issue.code) {
+    case 'invalid_type':
+      return value === undefined ? 'is missing' : `must be ${KINDS[issue.expected] ?? issue.expected}`;
+    case 'unrecognized_keys': {
+      const known =
+        issue.path.length === 0 ? payloadSchema.shape : issue.path.join() === 'test' ? testSchema.shape : {};
+      return `has what is not known: ${issue.keys.join(', ')}. Known: ${Object.keys(known).join(', ')}`;
+    }
+    case 'invalid_key':
+      return issue.issues.map(({ message }) => message).join('; ');
+    case 'too_small':
+      return value === '' ? 'must not be empty' : `must have at least ${issue.minimum}`;
+    case 'too_big':
+      return `must have at most ${issue.maximum}${typeof value === 'string' ? ' characters' : ''}`;
+    default:
+      return issue.message;
+  }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  object: 'an object',
+  record: 'an object',
+  array: 'a list',
+  string: 'a text',
+  boolean: 'true or false',
+};
+
+/** A CI task in hand: what it asks for, and the image that is built and tested, with its tag. */
+export interface CiBuild {
+  readonly task: CiTask;
+  readonly image: string;
+}
+
 /**
- * The image that is built, without its tag.
+ * Where the images of a client may be.
  *
- * @param prefix where images of the client may be, such as `registry.example.com/ci/acme`
- * @returns undefined for one that is elsewhere: a client must not overwrite another one's images
+ * @param images the type's `ci.images`
+ * @param own the client's `imagePrefix`
+ * @returns what each of their names begins with, up to a separator: what merely begins alike may be somebody else's
  */
-export function imageOf(
-  { image, repository: url }: Pick<CiTask, 'image' | 'repository'>,
+export function prefixOf(images: string, client: string, own: string | undefined): string {
+  const prefix = own ?? `${images}/${client}`;
+  return /[a-z0-9]$/i.test(prefix) ? `${prefix}/` : prefix;
+}
+
+/**
+ * Reads what a message asks for.
+ *
+ * @param prefix what the image's name has to begin with
+ * @param tag the Job's name
+ */
+export function readCiBuild(
+  payload: unknown,
   prefix: string,
-): string | undefined {
-  if (image !== undefined) return image.startsWith(`${prefix}/`) ? image : undefined;
-  const last = new URL(url).pathname.split('/').findLast((part) => part !== '') ?? '';
+  tag: string,
+): { readonly kind: 'valid'; readonly build: CiBuild } | Extract<CiReading, { kind: 'invalid' }> {
+  const reading = readCiPayload(payload);
+  if (reading.kind === 'invalid') return reading;
+  const { task } = reading;
+  const image = task.image ?? `${prefix}${nameOf(task.repository)}`;
+  if (!image.startsWith(prefix)) {
+    const message = `("${image}") is not the client's to write. Begin it with "${prefix}", or leave it out`;
+    return { kind: 'invalid', problems: [{ field: 'payload.image', message }] };
+  }
+  return { kind: 'valid', build: { task, image: `${image}:${tag}` } };
+}
+
+/** The last part of a repository's address, as a name of an image. */
+function nameOf(repository: string): string {
+  const last = new URL(repository).pathname.split('/').findLast((part) => part !== '') ?? '';
   const name = last
     .replace(/\.git$/, '')
     .toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, '-')
     .replaceAll(/^-+|-+$/g, '');
-  return `${prefix}/${name || 'image'}`;
+  return name || 'image';
 }

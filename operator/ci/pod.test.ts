@@ -1,23 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { CI_SETTINGS } from '../../testing/ci-settings.ts';
-import { type CiTask, readCiPayload } from './payload.ts';
-import { type CiSettings, ciAnnotations, ciPod } from './pod.ts';
+import { ciBuild, ciPolicy } from '../../testing/ci-policy.ts';
+import { ciAnnotations, ciLabels, ciPod } from './pod.ts';
 
-const IMAGE = 'registry.example.com/ci/acme/app:abc';
-
-function task(more: object = {}): CiTask {
-  const commit = '0123456789abcdef0123456789abcdef01234567';
-  const reading = readCiPayload({
-    repository: 'https://git.example.com/acme/app.git',
-    commit,
-    test: { command: 'make test' },
-    ...more,
-  });
-  if (reading.kind === 'invalid') throw new Error(reading.problems.join());
-  return reading.task;
-}
-const pod = (more: object = {}, settings: Partial<CiSettings> = {}) =>
-  ciPod(task(more), IMAGE, 'acme', { ...CI_SETTINGS, ...settings });
+const { image: IMAGE } = ciBuild();
+const pod = (more: object = {}, ci: object = {}, type: object = {}) =>
+  ciPod(ciBuild(more).task, IMAGE, 'acme', ciPolicy(ci, type));
 const container = (name: string, { initContainers, containers }: ReturnType<typeof pod>) => {
   const found = [...initContainers, ...containers].find((one) => one.name === name);
   if (found === undefined) throw new Error(`there is no container ${name}`);
@@ -47,7 +34,7 @@ describe('what tests run in', () => {
   test('is the image that was built, as its own user, or another', () => {
     expect(container('task', pod()).image).toBe(IMAGE);
     expect(container('task', pod()).securityContext).not.toHaveProperty('runAsUser');
-    expect(container('task', pod({}, { testUser: 1000 })).securityContext).toMatchObject({
+    expect(container('task', pod({}, { test: { user: 1000 } })).securityContext).toMatchObject({
       runAsUser: 1000,
       runAsNonRoot: true,
     });
@@ -75,7 +62,7 @@ test('credentials are where they are needed alone', () => {
   expect(['report', 'clone', 'build', 'task'].filter(withSecret)).toEqual(['report', 'clone']);
   const mounts = (name: string) => container(name, all).volumeMounts?.some((one) => one.name === 'docker-config');
   expect(['report', 'clone', 'build', 'task'].filter(mounts)).toEqual(['build']);
-  const none = pod({}, { registrySecret: undefined, gitSecret: undefined, reportEnv: [] });
+  const none = pod({}, { registrySecret: undefined, gitSecret: undefined, report: {} });
   expect(JSON.stringify(none)).not.toMatch(/secretKeyRef|secretName/);
 });
 
@@ -97,7 +84,32 @@ test('a build with everything', () => {
 });
 
 test('the sidecar is told what to collect, byte for byte', () => {
-  expect(ciAnnotations(task({ artifacts: ['logs'], junit: ['$(A)/*.xml'] }))).toEqual({
+  expect(ciAnnotations(ciBuild({ artifacts: ['logs'], junit: ['$(A)/*.xml'] }).task, ciPolicy())).toEqual({
     'slipway.dev/ci-collect': '{"artifacts":["logs"],"junit":["$(A)/*.xml"]}',
   });
+});
+
+test('with workload identity the builder alone is given a token', () => {
+  const policy = ciPolicy({ builder: { workloadIdentity: true } });
+  expect(ciLabels(policy)).toEqual({ 'slipway.dev/kind': 'ci', 'azure.workload.identity/use': 'true' });
+  expect(ciAnnotations(ciBuild().task, policy)).toMatchObject({
+    'azure.workload.identity/skip-containers': 'report;clone;task',
+  });
+  expect(ciLabels(ciPolicy())).toEqual({ 'slipway.dev/kind': 'ci' });
+});
+
+test('the type’s own env is that of the tests, over the payload’s, and of no other container', () => {
+  const all = pod(
+    { test: { command: 'x', env: { A: 'theirs', B: '$(A)' } } },
+    {},
+    { env: [{ name: 'A', value: 'ours' }] },
+  );
+  expect(container('task', all).env).toEqual([
+    { name: 'CI', value: 'true' },
+    { name: 'A', value: 'theirs' },
+    { name: 'B', value: '$$(A)' },
+    { name: 'A', value: 'ours' },
+    { name: 'SLIPWAY_ARTIFACTS', value: '/artifacts' },
+  ]);
+  for (const name of ['report', 'clone', 'build']) expect(JSON.stringify(container(name, all))).not.toContain('ours');
 });

@@ -12,34 +12,21 @@ import type {
   V1ResourceRequirements,
   V1SecurityContext,
 } from '@kubernetes/client-node';
-import { POD_ANNOTATION, TASK_CONTAINER } from '../../contract/identity.ts';
+import { CI_KIND, LABEL, POD_ANNOTATION, TASK_CONTAINER } from '../../contract/identity.ts';
 import { RUNNER_ENV } from '../../contract/runner-abi.ts';
 import { executorArgs } from '../../kaniko/executor.ts';
+import type { TaskPolicy } from '../config.ts';
 import { CLONE_ENV, CLONE_SCRIPT } from './clone.ts';
 import type { CiTask } from './payload.ts';
+import type { CiConfig } from './settings-schema.ts';
 
-/** What the configuration says of CI tasks. */
-export interface CiSettings {
-  /** With git and a shell. */
-  readonly gitImage: string;
-  /** Kaniko's executor. */
-  readonly builderImage: string;
-  /** Our runner's. */
-  readonly runnerImage: string;
-  /** Secret of type kubernetes.io/dockerconfigjson with which images are pushed and pulled. */
-  readonly registrySecret: string | undefined;
-  /** Secret with the keys username and password. */
-  readonly gitSecret: string | undefined;
-  /** Repository of layers that may be used again. */
-  readonly cache: string | undefined;
-  readonly insecureRegistries: readonly string[];
-  readonly builderFlags: readonly string[];
-  /** Whose user the tests run as. */
-  readonly testUser: 'image' | number;
-  readonly resources: Readonly<Record<'clone' | 'build' | 'test' | 'report', V1ResourceRequirements>>;
-  /** What the sidecar reports with, such as the storage account. */
-  readonly reportEnv: readonly V1EnvVar[];
-}
+/** What the pod is made by: the type's settings for one client. `image` is our runner's, `env` that of the tests. */
+export type CiPolicy = Pick<
+  TaskPolicy,
+  'image' | 'imagePullPolicy' | 'imagePullSecrets' | 'resources' | 'env' | 'envFrom'
+> & {
+  readonly ci: CiConfig;
+};
 
 /** The part of the pod that is a CI task's own. */
 export type CiPod = Required<
@@ -51,14 +38,17 @@ const WORKSPACE = '/workspace';
 const ARTIFACTS = '/artifacts';
 const DOCKER_CONFIG = '/kaniko/.docker';
 const OUR_USER = 65532;
+/** Enough for a report of tens of thousands of tests. */
+const REPORT_MEMORY = '256Mi';
 
 /**
  * Makes the pod.
  *
  * @param image with the tag that is built and tested
  */
-export function ciPod(task: CiTask, image: string, client: string, settings: CiSettings): CiPod {
-  const { registrySecret } = settings;
+export function ciPod(task: CiTask, image: string, client: string, policy: CiPolicy): CiPod {
+  const { registrySecret } = policy.ci;
+  const pullSecrets = new Set([...(registrySecret === undefined ? [] : [registrySecret]), ...policy.imagePullSecrets]);
   return {
     // Files of the shared folders belong to a group that every container is in.
     securityContext: {
@@ -66,9 +56,9 @@ export function ciPod(task: CiTask, image: string, client: string, settings: CiS
       fsGroupChangePolicy: 'OnRootMismatch',
       seccompProfile: { type: 'RuntimeDefault' },
     },
-    imagePullSecrets: registrySecret === undefined ? [] : [{ name: registrySecret }],
-    initContainers: [reporter(client, settings), cloner(task, settings), builder(task, image, settings)],
-    containers: [tester(task, image, settings)],
+    imagePullSecrets: [...pullSecrets].map((name) => ({ name })),
+    initContainers: [reporter(client, policy), cloner(task, policy), builder(task, image, policy)],
+    containers: [tester(task, image, policy)],
     volumes: [
       { name: 'workspace', emptyDir: {} },
       { name: 'artifacts', emptyDir: {} },
@@ -86,23 +76,43 @@ export function ciPod(task: CiTask, image: string, client: string, settings: CiS
   };
 }
 
-function reporter(client: string, { runnerImage, resources, reportEnv }: CiSettings): V1Container {
+/** What the pod's labels have to say besides: of its kind, by which a NetworkPolicy finds it, and of who it is in Azure. */
+export function ciLabels({ ci }: Pick<CiPolicy, 'ci'>): Readonly<Record<string, string>> {
+  return { [LABEL.kind]: CI_KIND, ...(ci.builder.workloadIdentity ? { 'azure.workload.identity/use': 'true' } : {}) };
+}
+
+/** And its annotations. The token of AKS workload identity is for the builder alone. */
+export function ciAnnotations(
+  { artifacts, junit }: CiTask,
+  { ci }: Pick<CiPolicy, 'ci'>,
+): Readonly<Record<string, string>> {
+  const others = ['report', 'clone', TASK_CONTAINER].join(';');
+  return {
+    [POD_ANNOTATION.ciCollect]: JSON.stringify({ artifacts, junit }),
+    ...(ci.builder.workloadIdentity ? { 'azure.workload.identity/skip-containers': others } : {}),
+  };
+}
+
+function reporter(client: string, { image, imagePullPolicy, ci }: CiPolicy): V1Container {
   const fromAnnotation = (name: string, annotation: string): V1EnvVar => ({
     name,
     valueFrom: { fieldRef: { fieldPath: `metadata.annotations['${annotation}']` } },
   });
+  const { env, envFrom } = ci.report;
   return {
     name: 'report',
-    image: runnerImage,
+    image,
+    imagePullPolicy,
     restartPolicy: 'Always',
     env: [
       fromAnnotation('CI_COLLECT', POD_ANNOTATION.ciCollect),
       fromAnnotation(RUNNER_ENV.taskId, POD_ANNOTATION.taskId),
       { name: RUNNER_ENV.clientId, value: client },
       { name: 'CI_ARTIFACTS', value: ARTIFACTS },
-      ...reportEnv,
+      ...(env as V1EnvVar[]),
     ],
-    resources: resources.report,
+    ...(envFrom.length === 0 ? {} : { envFrom: envFrom as NonNullable<V1Container['envFrom']> }),
+    resources: { requests: { cpu: '50m', memory: REPORT_MEMORY }, limits: { memory: REPORT_MEMORY } },
     securityContext: restricted(OUR_USER),
     volumeMounts: [
       { name: 'artifacts', mountPath: ARTIFACTS, readOnly: true },
@@ -111,15 +121,20 @@ function reporter(client: string, { runnerImage, resources, reportEnv }: CiSetti
   };
 }
 
-/** What the pod's annotations have to say besides. */
-export function ciAnnotations({ artifacts, junit }: CiTask): Readonly<Record<string, string>> {
-  return { [POD_ANNOTATION.ciCollect]: JSON.stringify({ artifacts, junit }) };
+/** Of clone and build: as much for the one as for the other, since they run one after the other. */
+function buildResources({ cpu, memory, ephemeralStorage }: CiConfig['builder']['resources']): V1ResourceRequirements {
+  return {
+    // A node with little left takes it all the same; beyond the limit the pod is put out.
+    requests: { cpu, memory, 'ephemeral-storage': '1Gi' },
+    limits: { memory, 'ephemeral-storage': ephemeralStorage },
+  };
 }
 
-function cloner(task: CiTask, { gitImage, gitSecret, resources }: CiSettings): V1Container {
-  const fromSecret = (name: string, key: string): V1EnvVar => ({
+function cloner(task: CiTask, { ci }: CiPolicy): V1Container {
+  const { gitImage, gitSecret, builder } = ci;
+  const fromSecret = (name: string, key: string, optional: boolean): V1EnvVar => ({
     name,
-    valueFrom: { secretKeyRef: { name: gitSecret ?? '', key } },
+    valueFrom: { secretKeyRef: { name: gitSecret ?? '', key, ...(optional ? { optional } : {}) } },
   });
   return {
     name: 'clone',
@@ -133,9 +148,9 @@ function cloner(task: CiTask, { gitImage, gitSecret, resources }: CiSettings): V
       { name: CLONE_ENV.submodules, value: String(task.submodules) },
       ...(gitSecret === undefined
         ? []
-        : [fromSecret(CLONE_ENV.user, 'username'), fromSecret(CLONE_ENV.password, 'password')]),
+        : [fromSecret(CLONE_ENV.user, 'username', true), fromSecret(CLONE_ENV.password, 'password', false)]),
     ],
-    resources: resources.clone,
+    resources: buildResources(builder.resources),
     securityContext: restricted(OUR_USER),
     terminationMessagePolicy: 'FallbackToLogsOnError',
     volumeMounts: [
@@ -145,8 +160,8 @@ function cloner(task: CiTask, { gitImage, gitSecret, resources }: CiSettings): V
   };
 }
 
-function builder(task: CiTask, image: string, settings: CiSettings): V1Container {
-  const { builderImage, resources, registrySecret, cache, insecureRegistries, builderFlags } = settings;
+function builder(task: CiTask, image: string, { ci }: CiPolicy): V1Container {
+  const { registrySecret, builder: settings } = ci;
   const args = executorArgs({
     workspace: WORKSPACE,
     context: task.context,
@@ -154,21 +169,20 @@ function builder(task: CiTask, image: string, settings: CiSettings): V1Container
     destinations: [image],
     buildArgs: task.build_args,
     target: task.target,
-    cache: task.cache ? cache : undefined,
-    insecureRegistries,
-    flags: builderFlags,
+    cache: task.cache ? settings.cache : undefined,
+    insecureRegistries: settings.insecureRegistries,
+    flags: settings.flags,
   });
   return {
     name: 'build',
-    image: builderImage,
+    image: settings.image,
     args: args.map(literal),
-    resources: resources.build,
+    resources: buildResources(settings.resources),
     securityContext: {
       runAsUser: 0,
       runAsGroup: 0,
       allowPrivilegeEscalation: false,
-      // What unpacking layers and a RUN that changes owners or users needs; SETFCAP for layers with file capabilities.
-      capabilities: { drop: ['ALL'], add: ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'SETFCAP', 'SETGID', 'SETUID'] },
+      capabilities: { drop: ['ALL'], add: [...settings.capabilities] },
     },
     terminationMessagePolicy: 'FallbackToLogsOnError',
     volumeMounts: [
@@ -178,8 +192,11 @@ function builder(task: CiTask, image: string, settings: CiSettings): V1Container
   };
 }
 
-function tester({ test }: CiTask, image: string, { testUser, resources }: CiSettings): V1Container {
+function tester({ test }: CiTask, image: string, { ci, resources, env, envFrom }: CiPolicy): V1Container {
   const { command } = test;
+  const { user } = ci.test;
+  const { cpu, memory, ephemeralStorage } = resources;
+  const storage = ephemeralStorage === undefined ? {} : { 'ephemeral-storage': ephemeralStorage };
   return {
     name: TASK_CONTAINER,
     image,
@@ -187,14 +204,18 @@ function tester({ test }: CiTask, image: string, { testUser, resources }: CiSett
     imagePullPolicy: 'Always',
     command: (typeof command === 'string' ? ['/bin/sh', '-c', command] : command).map(literal),
     env: [
+      // What most test tools look for, so that they ask nobody and draw nothing.
+      { name: 'CI', value: 'true' },
       ...Object.entries(test.env).map(([name, value]) => ({ name, value: literal(value) })),
+      ...(env as V1EnvVar[]),
       { name: 'SLIPWAY_ARTIFACTS', value: ARTIFACTS },
     ],
-    resources: resources.test,
+    ...(envFrom.length === 0 ? {} : { envFrom: envFrom as NonNullable<V1Container['envFrom']> }),
+    resources: { requests: { cpu, memory, ...storage }, limits: { memory, ...storage } },
     securityContext: {
       allowPrivilegeEscalation: false,
       capabilities: { drop: ['ALL'] },
-      ...(testUser === 'image' ? {} : { runAsUser: testUser, runAsNonRoot: testUser !== 0 }),
+      ...(user === 'image' ? {} : { runAsUser: user, runAsNonRoot: user !== 0 }),
     },
     terminationMessagePolicy: 'FallbackToLogsOnError',
     volumeMounts: [{ name: 'artifacts', mountPath: ARTIFACTS }],

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { formatCiReport } from '../../contract/ci-report.ts';
-import { type CiEnds, type ContainerEnd, ciVerdict } from './verdict.ts';
+import { type CiEnds, type ContainerEnd, ciVerdict, stageOf } from './verdict.ts';
 
 const IMAGE = 'registry.example.com/ci/acme/app:abc';
 const COMMIT = '0123456789abcdef0123456789abcdef01234567';
@@ -41,13 +41,13 @@ test('a task whose tests passed', () => {
       commit: COMMIT,
       image: IMAGE,
       digest: DIGEST,
-      exitCode: 0,
-      stages: { clone: 2.5, build: 2.5, test: 2.5 },
+      exit_code: 0,
+      stage_seconds: { clone: 2.5, build: 2.5, test: 2.5 },
       tests: expect.objectContaining({ tests: 2, failed: 1 }),
       artifacts: [],
+      artifact_count: 0,
       problems: [],
-      reportUrl: 'https://blobs.example/report.json',
-      logTail: undefined,
+      report_url: 'https://blobs.example/report.json',
     },
   });
 });
@@ -55,7 +55,7 @@ test('a task whose tests passed', () => {
 test('failing tests are a result, with their last words', () => {
   expect(ciVerdict({ ...GOOD, task: broken(2, 'make: *** [test] Error 2\n') }, IMAGE)).toMatchObject({
     kind: 'completed',
-    result: { conclusion: 'failure', exitCode: 2, logTail: 'make: *** [test] Error 2' },
+    result: { conclusion: 'failure', exit_code: 2, log_tail: 'make: *** [test] Error 2' },
   });
 });
 
@@ -95,13 +95,14 @@ describe('what failed is told apart', () => {
     [
       'a base image that is not there',
       build('error building image: MANIFEST_UNKNOWN: manifest unknown'),
-      'BuildFailed',
+      'RegistryFailed',
       /a base image cannot be read/,
     ],
     ['memory', { clone: end(COMMIT), build: broken(137, '', 'OOMKilled') }, 'OutOfMemory', /the build was killed/],
   ])('%s', (_, ends, category, words) => {
-    expect(ciVerdict(ends, IMAGE)).toEqual({
+    expect(ciVerdict(ends, IMAGE)).toMatchObject({
       kind: 'failed',
+      result: { conclusion: 'failure', image: IMAGE },
       diagnosis: { category, message: expect.stringMatching(words), hint: expect.any(String) },
     });
   });
@@ -110,21 +111,63 @@ describe('what failed is told apart', () => {
 test.each<[string, CiEnds]>([
   ['a pod that is cut off before its tests', { clone: end(COMMIT), build: end(DIGEST) }],
   ['one of which nothing ran', {}],
-])('%s is not judged here', (_, ends) => expect(ciVerdict(ends, IMAGE)).toEqual({ kind: 'other' }));
+])('%s is not judged here, and what is known is told', (_, ends) =>
+  expect(ciVerdict(ends, IMAGE)).toMatchObject({
+    kind: 'other',
+    result: {
+      conclusion: 'failure',
+      ...(ends.clone && { commit: COMMIT }),
+      ...(ends.build && { digest: DIGEST }),
+      problems: [],
+    },
+  }),
+);
 
 test('what is not said is not known', () => {
   const told = ciVerdict(
     { clone: end('nonsense'), build: end(''), task: end('', { startedAt: undefined }), report: end('killed') },
     IMAGE,
   );
-  expect(told).toMatchObject({
+  expect(told).toEqual({
     kind: 'completed',
     result: {
-      commit: undefined,
-      digest: undefined,
-      tests: undefined,
+      conclusion: 'success',
+      image: IMAGE,
+      exit_code: 0,
+      stage_seconds: { clone: 2.5, build: 2.5 },
+      artifacts: [],
+      artifact_count: 0,
       problems: [expect.stringContaining('has said nothing')],
     },
   });
-  expect(told.kind === 'completed' && told.result.stages).toEqual({ clone: 2.5, build: 2.5 });
 });
+
+describe('tests that ended otherwise than by failing', () => {
+  const problemsOf = (task: ContainerEnd) => {
+    const told = ciVerdict({ ...GOOD, task }, IMAGE);
+    return told.kind === 'completed' ? told.result.problems : told;
+  };
+  test.each<[string, ContainerEnd, RegExp]>([
+    ['for memory', broken(137, '', 'OOMKilled'), /^OutOfMemory: .*resources\.memory/],
+    ['by a kill of their own', broken(137, ''), /^Killed: .*by themselves, or for memory/],
+    ['for a right', broken(100, 'E: setgroups: Operation not permitted'), /^RightRefused: .*ci\.test\.user/],
+  ])('%s', (_, task, problem) => expect(problemsOf(task)).toEqual([expect.stringMatching(problem)]));
+
+  test('and never began: that is no result of theirs', () => {
+    const message = 'exec: "/bin/sh": stat /bin/sh: no such file or directory';
+    expect(ciVerdict({ ...GOOD, task: broken(128, message, 'StartError') }, IMAGE)).toMatchObject({
+      kind: 'failed',
+      diagnosis: {
+        category: 'ContainerConfig',
+        message: expect.stringMatching(/no shell: give payload\.test\.command as a list/),
+      },
+      result: expect.not.objectContaining({ exit_code: 128 }),
+    });
+  });
+});
+
+test.each<[CiEnds, string]>([
+  [{}, 'clone'],
+  [{ clone: end(COMMIT) }, 'build'],
+  [GOOD, 'tests'],
+])('the stage at which it was cut off', (ends, stage) => expect(stageOf(ends)).toBe(stage));

@@ -5,12 +5,14 @@
  * uses up an attempt.
  */
 import { parseCiReport } from '../../contract/ci-report.ts';
-import { type Diagnosis, diagnose } from '../../contract/diagnosis.ts';
+import type { CiResult } from '../../contract/ci-result.ts';
+import { type Category, type Diagnosis, diagnose } from '../../contract/diagnosis.ts';
+import { speaksOfRights } from '../jobs/rights.ts';
 
 /** How a container ended. Times are milliseconds since the epoch. */
 export interface ContainerEnd {
   readonly exitCode: number;
-  /** Kubernetes' own, such as Completed, Error, OOMKilled. */
+  /** Kubernetes' own, such as Completed, Error, OOMKilled, StartError. */
   readonly reason: string;
   /** The termination message, or, of a container that failed without one, the last lines of its log. */
   readonly message: string;
@@ -21,64 +23,97 @@ export interface ContainerEnd {
 /** The containers of the pod that have ended. */
 export type CiEnds = Readonly<Partial<Record<'clone' | 'build' | 'task' | 'report', ContainerEnd>>>;
 
-/** What is told of a task that did what it was asked for. */
-export interface CiResult {
-  readonly conclusion: 'success' | 'failure';
-  readonly commit: string | undefined;
-  readonly image: string;
-  /** `sha256:…`, as the registry has it. */
-  readonly digest: string | undefined;
-  readonly exitCode: number;
-  /** Seconds of each stage, where they are known. */
-  readonly stages: Readonly<Partial<Record<'clone' | 'build' | 'test', number>>>;
-  readonly tests: unknown;
-  readonly artifacts: unknown;
-  readonly problems: readonly string[];
-  readonly reportUrl: string | undefined;
-  /** The last lines of tests that failed. */
-  readonly logTail: string | undefined;
-}
-
-/** Completed with a result, failed, or not the containers' own doing: a deadline, a lost node, a pod that did not start. */
+/** Completed, failed, or not the containers' own doing: a deadline, a lost node, a pod that did not start. */
 export type CiVerdict =
   | { readonly kind: 'completed'; readonly result: CiResult }
-  | { readonly kind: 'failed'; readonly diagnosis: Diagnosis }
-  | { readonly kind: 'other' };
+  | { readonly kind: 'failed'; readonly diagnosis: Diagnosis; readonly result: CiResult }
+  | { readonly kind: 'other'; readonly result: CiResult };
 
 const LONGEST_WORDS = 1500;
 const OUT_OF_MEMORY = 'OOMKilled';
+/** By SIGKILL. A container that dies for memory within milliseconds of its start often has the reason Error, so the code decides too. */
+const KILLED = 137;
 
-/** @param image with its tag */
+/** Judges. @param image with its tag */
 export function ciVerdict(ends: CiEnds, image: string): CiVerdict {
   const { clone, build, task } = ends;
-  if (clone !== undefined && clone.exitCode !== 0) return failed(cloneFailure(clone));
-  if (build !== undefined && build.exitCode !== 0) return failed(buildFailure(build));
-  if (task === undefined) return { kind: 'other' };
-  return { kind: 'completed', result: resultOf(ends, task, image) };
+  const result = resultOf(ends, image);
+  if (clone !== undefined && clone.exitCode !== 0) return { kind: 'failed', diagnosis: cloneFailure(clone), result };
+  if (build !== undefined && build.exitCode !== 0) return { kind: 'failed', diagnosis: buildFailure(build), result };
+  if (task === undefined) return { kind: 'other', result };
+  if (couldNotStart(task)) return { kind: 'failed', diagnosis: startFailure(task), result };
+  return { kind: 'completed', result };
 }
 
-function failed(diagnosis: Diagnosis): CiVerdict {
-  return { kind: 'failed', diagnosis };
+/** The stage at which it was cut off, for people. */
+export function stageOf({ clone, build }: CiEnds): 'clone' | 'build' | 'tests' {
+  return clone?.exitCode !== 0 ? 'clone' : build?.exitCode !== 0 ? 'build' : 'tests';
 }
 
-function resultOf({ clone, build, report }: CiEnds, task: ContainerEnd, image: string): CiResult {
+/** What is known of a task whose pod is gone, by its Job's end: an exit code of 0 made it Complete. */
+export function resultWithoutPod(image: string, isSuccess: boolean): CiResult {
+  return {
+    ...resultOf({}, image),
+    conclusion: isSuccess ? 'success' : 'failure',
+    problems: ['the pod is gone, and what its containers said with it'],
+  };
+}
+
+function resultOf({ clone, build, task, report }: CiEnds, image: string): CiResult {
   const told = parseCiReport(report?.message ?? '');
-  const isSuccess = task.exitCode === 0;
+  const isSuccess = task?.exitCode === 0;
   return {
     conclusion: isSuccess ? 'success' : 'failure',
-    commit: matching(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/, clone),
+    ...given('commit', matching(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/, clone)),
     image,
-    digest: matching(/^sha256:[0-9a-f]{64}$/, build),
-    exitCode: task.exitCode,
-    stages: { ...seconds('clone', clone), ...seconds('build', build), ...seconds('test', task) },
-    tests: told?.tests,
+    ...given('digest', matching(/^sha256:[0-9a-f]{64}$/, build)),
+    ...given('exit_code', task === undefined || couldNotStart(task) ? undefined : task.exitCode),
+    stage_seconds: { ...seconds('clone', clone), ...seconds('build', build), ...seconds('test', task) },
+    ...given('tests', told?.tests),
     artifacts: told?.artifacts ?? [],
-    problems:
-      told?.problems ??
-      (report === undefined ? [] : ['the sidecar that collects reports and artifacts has said nothing']),
-    reportUrl: told?.url,
-    logTail: isSuccess ? undefined : lastWords(task.message),
+    artifact_count: told?.artifactCount ?? 0,
+    problems: [
+      ...(task === undefined ? [] : troubleOfTests(task)),
+      ...(told?.problems ??
+        (report === undefined || task === undefined
+          ? []
+          : ['the sidecar that collects reports and artifacts has said nothing'])),
+    ],
+    ...given('report_url', told?.url),
+    ...given('log_tail', isSuccess || task === undefined ? undefined : lastWords(task.message)),
   };
+}
+
+/** A field, where there is a value for it. */
+function given<K extends string, V>(name: K, value: V | undefined): { readonly [key in K]?: V } {
+  return value === undefined ? {} : ({ [name]: value } as { readonly [key in K]?: V });
+}
+
+/** What the tests' end tells beside their exit code. */
+function troubleOfTests({ exitCode, reason, message }: ContainerEnd): string[] {
+  if (reason === OUT_OF_MEMORY)
+    return ['OutOfMemory: the tests were killed for memory. Raise resources.memory of the task type'];
+  if (exitCode === KILLED)
+    return [
+      'Killed: the tests were ended by SIGKILL: by themselves, or for memory (resources.memory of the task type)',
+    ];
+  if (exitCode !== 0 && speaksOfRights(message))
+    return [
+      'RightRefused: the tests were refused a right. They run without capabilities, as root too: install packages and change owners in the Dockerfile, or name a user by ci.test.user',
+    ];
+  return [];
+}
+
+function couldNotStart({ reason }: ContainerEnd): boolean {
+  return reason === 'StartError' || reason === 'ContainerCannotRun';
+}
+
+function startFailure({ message }: ContainerEnd): Diagnosis {
+  const isShell = /\/bin\/sh\b.*(no such file|not found)/i.test(message);
+  const remedy = isShell
+    ? '. The image has no shell: give payload.test.command as a list, which is run as it is'
+    : '. Check payload.test.command';
+  return diagnose('ContainerConfig', `the tests could not start: ${lastWords(message)}${remedy}`);
 }
 
 function matching(pattern: RegExp, end: ContainerEnd | undefined): string | undefined {
@@ -92,32 +127,31 @@ function seconds(stage: string, end: ContainerEnd | undefined): Readonly<Record<
 }
 
 function cloneFailure(end: ContainerEnd): Diagnosis {
-  return diagnose(
-    'CloneFailed',
-    `the repository could not be cloned (exit code ${end.exitCode}): ${lastWords(end.message)}`,
-  );
+  const words = `(exit code ${end.exitCode}): ${lastWords(end.message)}`;
+  if (end.reason === OUT_OF_MEMORY)
+    return diagnose('OutOfMemory', `the clone was killed for memory ${words}. Raise ci.builder.resources.memory`);
+  return diagnose('CloneFailed', `the repository could not be cloned ${words}`);
 }
 
 /**
  * Kaniko exits with a failing RUN's own code, else with 1, so that its code tells nothing; the beginning of its last error line does, as far as
  * it goes: the executor's own words, in its cmd/root.go.
  */
-const TROUBLE: readonly (readonly [pattern: RegExp, category: 'PushFailed' | 'BuildFailed', what: string])[] = [
+const TROUBLE: readonly (readonly [pattern: RegExp, category: Category, what: string])[] = [
   [/\berror checking push permissions/, 'PushFailed', 'the image may not be pushed there'],
   [/\berror pushing image/, 'PushFailed', 'the image was built, and could not be pushed'],
   [/\berror resolving (?:dockerfile path|source context)/, 'BuildFailed', 'the Dockerfile or its context is not there'],
-  [/MANIFEST_UNKNOWN|UNAUTHORIZED|NAME_UNKNOWN|DENIED/, 'BuildFailed', 'a base image cannot be read'],
+  [/MANIFEST_UNKNOWN|UNAUTHORIZED|NAME_UNKNOWN|DENIED/, 'RegistryFailed', 'a base image cannot be read'],
 ];
 
 const OF_A_STEP = [/./, 'BuildFailed', 'a step of the Dockerfile failed'] as const;
 
 function buildFailure(end: ContainerEnd): Diagnosis {
   const words = lastWords(end.message);
-  if (end.reason === OUT_OF_MEMORY || end.exitCode === 137)
-    return diagnose(
-      'OutOfMemory',
-      `the build was killed (exit code ${end.exitCode}, ${end.reason || 'no reason given'})`,
-    );
+  if (end.reason === OUT_OF_MEMORY || end.exitCode === KILLED) {
+    const killed = `the build was killed (exit code ${end.exitCode}, ${end.reason || 'no reason given'})`;
+    return diagnose('OutOfMemory', `${killed}: ${words}. Raise ci.builder.resources.memory of the task type`);
+  }
   const [, category, what] = TROUBLE.find(([pattern]) => pattern.test(end.message)) ?? OF_A_STEP;
   return diagnose(category, `${what} (exit code ${end.exitCode}): ${words}`);
 }

@@ -336,7 +336,15 @@ describe('requests', () => {
     ]);
   });
 
-  test.each(['deletePod', 'evictPod'] as const)(
+  test('a pod is ended by its deadline, as the one of its uid', async () => {
+    const { api, store } = setUp();
+    await store.expirePod({ name: 'p', namespace: 'slipway', uid: 'u' });
+    expect(api.requests).toMatchObject([
+      { method: 'PATCH', path: `${PODS}/p`, body: { metadata: { uid: 'u' }, spec: { activeDeadlineSeconds: 1 } } },
+    ]);
+  });
+
+  test.each(['deletePod', 'evictPod', 'expirePod'] as const)(
     '%s is done when the pod is gone or another has its name, and fails with every other answer',
     async (takeAway) => {
       const { api, store } = setUp();

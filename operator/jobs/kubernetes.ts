@@ -246,6 +246,17 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
           signal,
         }),
       ),
+    expirePod: (pod, signal) =>
+      unlessGone(
+        api.request({
+          method: 'PATCH',
+          path: `${podsIn(pod.namespace)}/${pod.name}`,
+          // One of the few fields of a pod that can change, and only become less.
+          body: { metadata: { uid: pod.uid }, spec: { activeDeadlineSeconds: 1 } },
+          contentType: 'application/merge-patch+json',
+          signal,
+        }),
+      ),
     podRefusal: async ({ name, uid }, signal) => {
       const fieldSelector = `involvedObject.uid=${uid},reason=FailedCreate`;
       const { items = [] } = (await api.request({

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { ANNOTATION, jobName, LABEL, POD_ANNOTATION } from '../../contract/identity.ts';
 import { RUNNER_ENV } from '../../contract/runner-abi.ts';
+import { ciBuild, ciPolicy } from '../../testing/ci-policy.ts';
 import { testConfig, testPolicy, testTask } from '../../testing/jobs.ts';
 import { EPOCH } from '../../testing/virtual-clock.ts';
 import { jobDeadlineSeconds, type ManifestContext, manifest, podDeadlineSeconds, type TaskInHand } from './manifest.ts';
@@ -82,8 +83,26 @@ describe('a Job as it is rendered', () => {
       'security-baseline',
       render('taskTypes: { root: { image: "registry.example/root:1", security: baseline } }', 'root'),
     ],
+    ['ci', manifest(testTask({ taskType: 'ci', ci: ciBuild() }), ciPolicy(), context)],
   ])('%s', async (name, job) => {
     await expect(stringify(job, { lineWidth: 0 })).toMatchFileSnapshot(`golden/${name}.yaml`);
+  });
+
+  test('of a CI type is in the type’s namespace, and what tests exit with is final unless they are to be retried', () => {
+    const of = (test: object) => manifest(testTask({ taskType: 'ci', ci: ciBuild() }), ciPolicy({ test }), context);
+    expect(of({}).metadata).toMatchObject({ namespace: 'ci', labels: { [LABEL.kind]: 'ci' } });
+    const final = { containerName: 'task', operator: 'NotIn', values: [0] };
+    const rules = (job: ReturnType<typeof of>) =>
+      job.spec?.podFailurePolicy?.rules.map(({ onExitCodes }) => onExitCodes);
+    expect(rules(of({}))).toEqual([undefined, final]);
+    expect(rules(of({ retry: true }))).toEqual([undefined]);
+    expect(() => manifest(testTask({ taskType: 'ci' }), ciPolicy(), context)).toThrow('has no build');
+  });
+
+  test('of a CI type has the time of clone and build besides', () => {
+    const { timeoutSeconds, graceSeconds, startTimeoutSeconds } = ciPolicy();
+    const policy = ciPolicy({ builder: { timeoutSeconds: 77 } });
+    expect(podDeadlineSeconds(policy)).toBe(startTimeoutSeconds + 77 + timeoutSeconds + graceSeconds);
   });
 
   test('I10: is a function of the task, its policy and its context', () => {

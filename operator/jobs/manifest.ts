@@ -3,7 +3,9 @@ import type {
   V1Container,
   V1EnvVar,
   V1Job,
+  V1PodFailurePolicyRule,
   V1PodSecurityContext,
+  V1PodSpec,
   V1PodTemplateSpec,
   V1SecurityContext,
 } from '@kubernetes/client-node';
@@ -27,6 +29,8 @@ import { iso } from '../../lib/clock.ts';
 import { quantity } from '../../lib/quantity.ts';
 import type { ReceivedMessage } from '../../queue/service.ts';
 import { groupSize } from '../aci/size.ts';
+import type { CiBuild } from '../ci/payload.ts';
+import { ciAnnotations, ciLabels, ciPod } from '../ci/pod.ts';
 import type { TaskPolicy } from '../config.ts';
 import { patchTemplate } from './template-patch.ts';
 
@@ -44,6 +48,8 @@ export interface TaskInHand {
   readonly webhookUrl: string | undefined;
   /** Its type has no room: the Job is made suspended, and Slipway starts it later. */
   readonly held?: boolean;
+  /** What it builds and tests, where its type is a CI type. */
+  readonly ci?: CiBuild;
 }
 
 /** What all Jobs of an installation share. */
@@ -54,7 +60,11 @@ export interface ManifestContext {
   readonly configHash: string;
 }
 
-/** The Job of a task. A function of its arguments: the same task gives the same Job. */
+/**
+ * The Job of a task. A function of its arguments: the same task gives the same Job.
+ *
+ * @throws Error when the type is a CI type and the task has no build
+ */
 export function manifest(task: TaskInHand, policy: TaskPolicy, context: ManifestContext): V1Job {
   const ref = { account: task.account, queue: task.queue, messageId: task.message.id };
   const labels = {
@@ -68,6 +78,7 @@ export function manifest(task: TaskInHand, policy: TaskPolicy, context: Manifest
     [LABEL.queue]: labelValue(task.queue),
     [LABEL.backend]: policy.backend,
     [LABEL.installation]: context.installation,
+    ...(policy.ci === undefined ? {} : ciLabels({ ci: policy.ci })),
   };
   const { template, rate } = withRate(podTemplate(task, policy, labels, webhookIdBase(ref)), policy);
   return {
@@ -75,7 +86,7 @@ export function manifest(task: TaskInHand, policy: TaskPolicy, context: Manifest
     kind: 'Job',
     metadata: {
       name: jobName(ref, task.taskType),
-      namespace: context.namespace,
+      namespace: policy.ci?.namespace ?? context.namespace,
       labels: { ...labels, [LABEL.state]: STATE.active },
       annotations: {
         ...deliveryAnnotations(task.message),
@@ -92,6 +103,9 @@ export function manifest(task: TaskInHand, policy: TaskPolicy, context: Manifest
         [ANNOTATION.security]: policy.security,
         [ANNOTATION.webhookMode]: webhookMode(policy),
         [ANNOTATION.rate]: rate,
+        ...(task.ci === undefined
+          ? {}
+          : { [ANNOTATION.ciImage]: task.ci.image, [ANNOTATION.testTimeout]: String(policy.timeoutSeconds) }),
         ...(task.webhookUrl === undefined ? {} : { [ANNOTATION.webhookUrl]: task.webhookUrl }),
         ...(task.held === true ? { [ANNOTATION.suspendedBy]: SUSPENDED_BY } : {}),
       },
@@ -107,16 +121,23 @@ export function manifest(task: TaskInHand, policy: TaskPolicy, context: Manifest
       podFailurePolicy: {
         rules: [
           { action: 'Ignore', onPodConditions: [{ type: 'DisruptionTarget', status: 'True' }] },
-          // Without containerName an init container's exit code would match too.
-          {
-            action: 'FailJob',
-            onExitCodes: { containerName: TASK_CONTAINER, operator: 'In', values: [...PERMANENT_EXITS] },
-          },
+          ...finalExits(policy),
         ],
       },
       template,
     },
   };
+}
+
+/** Exit codes after which there is no other attempt. Without containerName an init container's exit code would match too. */
+function finalExits({ ci }: TaskPolicy): V1PodFailurePolicyRule[] {
+  const final = (operator: string, values: number[]): V1PodFailurePolicyRule => ({
+    action: 'FailJob',
+    onExitCodes: { containerName: TASK_CONTAINER, operator, values },
+  });
+  if (ci === undefined) return [final('In', [...PERMANENT_EXITS])];
+  // Tests that ran have given their result, whatever it is.
+  return ci.test.retry ? [] : [final('NotIn', [0])];
 }
 
 /** The annotations that change with every receipt of the message. */
@@ -132,7 +153,8 @@ export function deliveryAnnotations(
 
 /** Seconds from a pod's start to its end by force: it counts image pull and init containers too. */
 export function podDeadlineSeconds(policy: TaskPolicy): number {
-  return policy.startTimeoutSeconds + policy.timeoutSeconds + policy.graceSeconds;
+  const building = policy.ci?.builder.timeoutSeconds ?? 0;
+  return policy.startTimeoutSeconds + building + policy.timeoutSeconds + policy.graceSeconds;
 }
 
 /** Seconds that all attempts of a task may take, waiting, back-offs and an hour for disruptions included. */
@@ -164,6 +186,7 @@ function podTemplate(
         [POD_ANNOTATION.taskData]: task.taskData,
         [POD_ANNOTATION.taskId]: task.taskId,
         [POD_ANNOTATION.taskType]: task.taskType,
+        ...(task.ci === undefined || policy.ci === undefined ? {} : ciAnnotations(task.ci.task, { ci: policy.ci })),
       },
     },
     spec: {
@@ -173,14 +196,9 @@ function podTemplate(
       automountServiceAccountToken: false,
       enableServiceLinks: false,
       ...(policy.serviceAccountName === undefined ? {} : { serviceAccountName: policy.serviceAccountName }),
-      ...(policy.imagePullSecrets.length === 0
-        ? {}
-        : { imagePullSecrets: policy.imagePullSecrets.map((name) => ({ name })) }),
       ...(policy.nodeSelector === undefined ? {} : { nodeSelector: policy.nodeSelector }),
       ...(policy.tolerations === undefined ? {} : { tolerations: policy.tolerations }),
-      securityContext: podSecurity(policy),
-      containers: [taskContainer(task, policy, webhookBase)],
-      volumes: [{ name: 'tmp', emptyDir: {} }],
+      ...containersOf(task, policy, webhookBase),
     },
   };
   // The result is what the API server judges: a patch that breaks the template is found by the dry run at start.
@@ -189,21 +207,52 @@ function podTemplate(
     : (patchTemplate(template, policy.podTemplate) as V1PodTemplateSpec);
 }
 
+/** What runs in the pod, and under which rights. */
+function containersOf(task: TaskInHand, policy: TaskPolicy, webhookBase: string): Omit<V1PodSpec, 'restartPolicy'> {
+  const { ci } = policy;
+  if (ci !== undefined) {
+    if (task.ci === undefined) throw new Error(`a task of the CI type ${policy.type} has no build`);
+    return ciPod(task.ci.task, task.ci.image, task.client, { ...policy, ci });
+  }
+  return {
+    ...(policy.imagePullSecrets.length === 0
+      ? {}
+      : { imagePullSecrets: policy.imagePullSecrets.map((name) => ({ name })) }),
+    securityContext: podSecurity(policy),
+    containers: [taskContainer(task, policy, webhookBase)],
+    volumes: [{ name: 'tmp', emptyDir: {} }],
+  };
+}
+
 /** What a second of the task takes, by what the template asks for after all. It stands on the pod too, for our runner to read. */
 function withRate(template: V1PodTemplateSpec, { backend, prices }: TaskPolicy) {
-  const resources = template.spec?.containers.find(({ name }) => name === TASK_CONTAINER)?.resources;
-  const rate = JSON.stringify(sizeRate(resources, backend, prices));
+  const rate = JSON.stringify(sizeRate(template.spec, backend, prices));
   const annotations = { ...template.metadata?.annotations, [POD_ANNOTATION.rate]: rate };
   return { rate, template: { ...template, metadata: { ...template.metadata, annotations } } };
 }
 
-function sizeRate(resources: V1Container['resources'], backend: TaskPolicy['backend'], prices: TaskPolicy['prices']) {
+function sizeRate(spec: V1PodSpec | undefined, backend: TaskPolicy['backend'], prices: TaskPolicy['prices']) {
   if (backend === 'aci') {
-    const { cpu, memoryInGB } = groupSize(resources);
+    const { cpu, memoryInGB } = groupSize(spec?.containers.find(({ name }) => name === TASK_CONTAINER)?.resources);
     return rateOf(cpu, memoryInGB, prices);
   }
-  const asked = (resource: string) => quantity(resources?.requests?.[resource] ?? resources?.limits?.[resource]) ?? 0;
-  return rateOf(asked('cpu'), asked('memory') / 2 ** 30, prices);
+  return rateOf(askedOf(spec, 'cpu'), askedOf(spec, 'memory') / 2 ** 30, prices);
+}
+
+/**
+ * What a node keeps free for the pod, as the scheduler counts: its containers and sidecars together, or the init container that asks for
+ * the most beside the sidecars that began before it.
+ */
+function askedOf({ containers = [], initContainers = [] }: Partial<V1PodSpec> = {}, resource: string): number {
+  const asked = ({ resources }: V1Container) =>
+    quantity(resources?.requests?.[resource] ?? resources?.limits?.[resource]) ?? 0;
+  let sidecars = 0;
+  let most = 0;
+  for (const container of initContainers) {
+    if (container.restartPolicy === 'Always') sidecars += asked(container);
+    else most = Math.max(most, sidecars + asked(container));
+  }
+  return Math.max(most, sidecars + containers.reduce((sum, one) => sum + asked(one), 0));
 }
 
 function taskContainer(task: TaskInHand, policy: TaskPolicy, webhookBase: string): V1Container {

@@ -1,13 +1,16 @@
 /** A finished Job and its pods → how the task ended. Pure. */
 import { z } from 'zod';
+import type { CiResult } from '../../contract/ci-result.ts';
 import { type Diagnosis, diagnose, HINTS } from '../../contract/diagnosis.ts';
 import { ANNOTATION } from '../../contract/identity.ts';
 import { EXIT, parseReport, type RunnerReport } from '../../contract/runner-abi.ts';
 import { parseRate, type Usage, usageOf, usageSchema } from '../../contract/usage.ts';
 import { iso } from '../../lib/clock.ts';
 import { tryParseJson } from '../../lib/json.ts';
+import { type ContainerEnd, ciVerdict, resultWithoutPod, stageOf } from '../ci/verdict.ts';
 import { cancellation, isBeingEnded, noteOn, usedAttempts } from './notes.ts';
 import type { JobEnd, JobRecord, PodRecord, TaskContainer } from './records.ts';
+import { speaksOfRights } from './rights.ts';
 import { waitingTrouble } from './start-trouble.ts';
 
 type Terminated = Extract<TaskContainer, { kind: 'terminated' }>;
@@ -70,6 +73,8 @@ export function outcomeOfDeleted(job: JobRecord, pods: readonly PodRecord[], del
 }
 
 function judge(job: JobRecord, end: JobEnd, pods: readonly PodRecord[]): Outcome {
+  const image = job.annotations[ANNOTATION.ciImage];
+  if (image !== undefined) return judgeCi(job, end, pods, image);
   const last = pods.at(-1);
   const final = last?.task?.kind === 'terminated' ? last.task : undefined;
   const report = final === undefined ? undefined : parseReport(final.message);
@@ -77,6 +82,40 @@ function judge(job: JobRecord, end: JobEnd, pods: readonly PodRecord[]): Outcome
     end.kind === 'complete' ? diagnose('Completed', 'the task completed') : failure(job, end, last, final, report);
   const status = end.kind === 'complete' ? 'completed' : diagnosis.category === 'Cancelled' ? 'cancelled' : 'failed';
   return outcomeAs(job, status, diagnosis, end.at, pods, report);
+}
+
+/** Reasons of a Job's end that its containers' exit codes led to. */
+const BY_EXIT_CODES: readonly string[] = ['BackoffLimitExceeded', 'PodFailurePolicy'];
+
+/** A CI task's containers tell more than its Job: failing tests made it Failed, and are what was asked for. */
+function judgeCi(job: JobRecord, end: JobEnd, pods: readonly PodRecord[], image: string): Outcome {
+  const last = pods.at(-1);
+  const task = last?.task?.kind === 'terminated' ? last.task : undefined;
+  const verdict = ciVerdict({ ...last?.ci, ...(task === undefined ? {} : { task }) }, image);
+  const isOfExitCodes = BY_EXIT_CODES.includes(end.reason) && (last?.reason ?? '') === '';
+  // The pod of tests that failed may be gone, and the rule by which they ended the Job stands.
+  const isLost = last === undefined && (end.kind === 'complete' || end.reason === 'PodFailurePolicy');
+  const result = isLost ? resultWithoutPod(image, end.kind === 'complete') : verdict.result;
+  if (end.kind === 'complete' || isLost || (isOfExitCodes && verdict.kind === 'completed')) {
+    const text = result.conclusion === 'success' ? 'the tests passed' : `the tests failed${exitOf(result)}`;
+    return { ...outcomeAs(job, 'completed', diagnose('Completed', text), end.at, pods), result };
+  }
+  const diagnosis = isOfExitCodes && verdict.kind === 'failed' ? verdict.diagnosis : cutOff(job, end, last, task);
+  const status = diagnosis.category === 'Cancelled' ? 'cancelled' : 'failed';
+  return { ...outcomeAs(job, status, diagnosis, end.at, pods), result };
+}
+
+function exitOf({ exit_code }: CiResult): string {
+  return exit_code === undefined ? '' : ` (exit code ${exit_code})`;
+}
+
+/** The end of a CI task that its containers did not bring about. */
+function cutOff(job: JobRecord, end: JobEnd, pod: PodRecord | undefined, task: Terminated | undefined): Diagnosis {
+  if (pod?.reason !== 'DeadlineExceeded') return failure(job, end, pod, task, undefined);
+  const stage = stageOf(pod.ci ?? {});
+  const limit =
+    stage === 'tests' ? `timeoutSeconds: ${job.annotations[ANNOTATION.testTimeout]}` : 'ci.builder.timeoutSeconds';
+  return diagnose('TaskTimedOut', `the ${stage} took longer than it may (${limit}), and the pod was killed`);
 }
 
 function outcomeAs(
@@ -89,8 +128,8 @@ function outcomeAs(
 ): Outcome {
   const used = usedAttempts(job);
   const usage = usageOfPods(job, pods);
-  const ended = pods.flatMap((pod) => (pod.task?.kind === 'terminated' ? [pod.task] : []));
-  const starts = ended.flatMap((task) => (task.startedAt === undefined || task.startedAt <= 0 ? [] : [task.startedAt]));
+  const ended = pods.flatMap(endsOf);
+  const starts = ended.flatMap(({ startedAt = 0 }) => (startedAt > 0 ? [startedAt] : []));
   return {
     status,
     diagnosis,
@@ -108,24 +147,31 @@ function outcomeAs(
   };
 }
 
-/** From the moment at which a pod has its node, or a container group is there, to the end of its task. */
+/** From the moment at which a pod has its node (of a CI task: its clone begins), or a container group is there, to the end of its task. */
 function usageOfPods(job: JobRecord, pods: readonly PodRecord[]): Usage | undefined {
   const rate = parseRate(job.annotations[ANNOTATION.rate]);
   if (rate === undefined) return undefined;
-  const ms = pods.map(({ task, stageSince }) =>
-    task?.kind === 'terminated' && task.finishedAt !== undefined && task.finishedAt > 0
-      ? Math.max(0, task.finishedAt - (stageSince ?? task.startedAt ?? task.finishedAt))
-      : 0,
-  );
+  const ms = pods.map((pod) => {
+    const ended = endsOf(pod);
+    const began = pod.ci?.clone?.startedAt ?? pod.stageSince ?? ended[0]?.startedAt ?? 0;
+    const finished = Math.max(0, ...ended.map(({ finishedAt = 0 }) => finishedAt));
+    return began > 0 && finished > 0 ? Math.max(0, finished - began) : 0;
+  });
   return usageOf(rate, ms.reduce((sum, one) => sum + one, 0) / 1000);
 }
 
+/** How the containers ended of which the task consists, those that have. */
+function endsOf({ task, ci }: PodRecord): readonly ContainerEnd[] {
+  const stages = [ci?.clone, ci?.build, task?.kind === 'terminated' ? task : undefined];
+  return stages.filter((end) => end !== undefined);
+}
+
 function attempt(pod: PodRecord): Outcome['attempts'][number] {
-  const task = pod.task?.kind === 'terminated' ? pod.task : undefined;
+  const last = endsOf(pod).at(-1);
   return {
-    finishedAt: task?.finishedAt === undefined ? null : iso(task.finishedAt),
-    exitCode: task?.exitCode ?? null,
-    reason: pod.reason || (pod.disrupted ? 'Disrupted' : task?.reason || pod.waiting?.reason || pod.phase),
+    finishedAt: last?.finishedAt === undefined ? null : iso(last.finishedAt),
+    exitCode: last?.exitCode ?? null,
+    reason: pod.reason || (pod.disrupted ? 'Disrupted' : last?.reason || pod.waiting?.reason || pod.phase),
   };
 }
 
@@ -168,12 +214,9 @@ function couldNotStart(task: Terminated | undefined): boolean {
   return task?.reason === 'StartError' || task?.reason === 'ContainerCannotRun';
 }
 
-/** What programs say that were refused a right which `security: restricted` does not give. */
-const RIGHT_REFUSED = /\b(EACCES|EPERM|EROFS)\b|permission denied|operation not permitted|read-only file system/i;
-
 /** Adds to a failure's text what would help, if the container's last words speak of a missing right; the words themselves are not repeated. */
 function withRights(job: JobRecord, text: string, lastWords: string): string {
-  if (job.annotations[ANNOTATION.security] !== 'restricted' || !RIGHT_REFUSED.test(lastWords)) return text;
+  if (job.annotations[ANNOTATION.security] !== 'restricted' || !speaksOfRights(lastWords)) return text;
   return `${text}; it was refused a right, so if its image must run as root or write to its root file system, set security: baseline in the task type`;
 }
 

@@ -3,8 +3,9 @@
  * particular TASK_DATA stays behind; it is read from the API server when a message has to be poisoned.
  */
 import type { V1PodTemplateSpec } from '@kubernetes/client-node';
-import { LABEL, POD_ANNOTATION, STATE, TASK_CONTAINER } from '../../contract/identity.ts';
+import { CI_KIND, LABEL, POD_ANNOTATION, STATE, TASK_CONTAINER } from '../../contract/identity.ts';
 import { fromIso } from '../../lib/clock.ts';
+import type { CiEnds } from '../ci/verdict.ts';
 import type { FailureRule } from './failure-policy.ts';
 
 /** How a Job ended. Read from its conditions: `status.failed` counts pods and knows nothing of the back-off limit. */
@@ -109,6 +110,8 @@ export interface PodRecord {
   /** The pod was taken away (drain, preemption, eviction by API): such an end uses up no attempt. */
   readonly disrupted: boolean;
   readonly task: TaskContainer | undefined;
+  /** Of a CI task, how those of its containers ended that have; beside `task`. */
+  readonly ci?: Omit<CiEnds, 'task'>;
   /** Where it is no pod but a container group: the command that shows it. */
   readonly shownBy?: string;
 }
@@ -251,7 +254,16 @@ export function podRecord(raw: RawPod): PodRecord {
     message: status.message ?? '',
     disrupted: (status.conditions ?? []).some((one) => one.type === 'DisruptionTarget' && one.status === 'True'),
     task: container === undefined ? undefined : taskContainer(container),
+    ...(metadata.labels?.[LABEL.kind] === CI_KIND ? { ci: ciEnds(status.initContainerStatuses ?? []) } : {}),
   };
+}
+
+function ciEnds(init: readonly RawContainerStatus[]): NonNullable<PodRecord['ci']> {
+  const ends = init.flatMap((status) => {
+    const state = taskContainer(status);
+    return state?.kind === 'terminated' ? [[status.name ?? '', state] as const] : [];
+  });
+  return Object.fromEntries(ends);
 }
 
 /** A Job with its message text. */

@@ -69,6 +69,8 @@ export interface JobStore {
   deletePod(pod: PodRef, signal?: AbortSignal): Promise<void>;
   /** Evicts a pod: its Job makes another one, and no attempt is used up. `throttled` while a disruption budget forbids it. */
   evictPod(pod: PodRef, signal?: AbortSignal): Promise<void>;
+  /** Lets a pod's deadline pass: it is killed as by it, within its grace period, and stays with what its containers said. */
+  expirePod(pod: PodRef, signal?: AbortSignal): Promise<void>;
   /** What Kubernetes said last when it could not make a pod of the Job (its Event FailedCreate); undefined when it said nothing. */
   podRefusal(job: Pick<JobRecord, 'name' | 'uid'>, signal?: AbortSignal): Promise<string | undefined>;
   /** Whether a namespace is being deleted, read directly. */

@@ -176,6 +176,9 @@ export function createLocalStore(options: LocalStoreOptions): LocalStore {
       refuseAborted('evict a pod', signal);
       pods.delete(pod, evicted(timestamp(clock.now())));
     },
+    expirePod: async () => {
+      throw new Error('the local store runs no CI task, and only their pods are ended so');
+    },
     podRefusal: async ({ uid }, signal) => {
       refuseAborted('read Events', signal);
       return refusals.get(uid);

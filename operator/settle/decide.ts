@@ -55,6 +55,8 @@ export type Decision =
       /** The pod that does not start, an attempt of its own. */
       readonly pod?: PodRecord;
     }
+  /** End the pod as its own deadline would: its tests have run for as long as they may. */
+  | { readonly kind: 'expire'; readonly pod: PodRecord }
   /** Take the pod away: an attempt that counts, or one that does not. */
   | { readonly kind: 'use-attempt' | 'retry'; readonly diagnosis: Diagnosis; readonly pod: PodRecord }
   | {
@@ -90,9 +92,12 @@ export function decide(picture: Picture): Decision {
     return meanwhile(picture, Math.min(500, LAST_WORDS_MS - picture.endAgeMs));
   }
   const outcome = outcomeOf(job, job.end, pods);
+  // The result of a CI task is to be seen on its Job.
+  const isCi = job.annotations[ANNOTATION.ciImage] !== undefined;
   const due: Readonly<Record<SettleStep, boolean>> = {
     // The evidence stands on the pods alone, which may go at any time; when only a delete is due, it is not needed.
-    record: recorded === undefined && (outcome.status !== 'completed' || outcome.webhookDue || outcome.leaseLost),
+    record:
+      recorded === undefined && (outcome.status !== 'completed' || outcome.webhookDue || outcome.leaseLost || isCi),
     poison: outcome.status === 'failed' && job.annotations[ANNOTATION.poisoned] === undefined,
     delete: true,
     webhook: outcome.webhookDue,

@@ -159,7 +159,9 @@ async function close(
 ): Promise<void> {
   const { clock, settings } = tools;
   const now = clock.now();
-  const keepFor = outcome.status === 'completed' ? settings.ttl.completedSeconds : settings.ttl.failedSeconds;
+  // Of a CI task that completed with failing tests the Job is Failed, and is looked at like any other.
+  const isGood = outcome.status === 'completed' && job.end?.kind !== 'failed';
+  const keepFor = isGood ? settings.ttl.completedSeconds : settings.ttl.failedSeconds;
   // "Gone or alive under another receipt" cannot be told apart: the record stays as long as the message might come back.
   const expiresOn = fromIso(job.annotations[ANNOTATION.expiresOn]) ?? Number.POSITIVE_INFINITY;
   const mayReturnFor =

@@ -202,3 +202,26 @@ describe('the outcome of a Job that the operator has ended', () => {
     ]);
   });
 });
+
+describe('the tests of a CI task', () => {
+  const limit = { annotations: { [ANNOTATION.testTimeout]: '600' } };
+  const running = testPod('running', 0);
+  const startedAt = running.task?.kind === 'running' ? (running.task.startedAt ?? 0) - EPOCH : Number.NaN;
+
+  test('are ended when they have run for as long as they may, and only then', () => {
+    expect(decided(startedAt + 599_000, limit, [running])).toEqual({ kind: 'leave', lookAgainMs: 1000 });
+    expect(decided(startedAt + 600_000, limit, [running])).toMatchObject({
+      kind: 'expire',
+      pod: { name: running.name },
+    });
+  });
+
+  test('are left alone while none runs, while their pod goes, and on hearsay', () => {
+    const late = startedAt + 700_000;
+    const cloning: PodRecord = { ...running, task: { kind: 'waiting', reason: 'PodInitializing', message: '' } };
+    expect(decided(late, limit, [cloning]).kind).toBe('leave');
+    expect(decided(late, limit, [{ ...running, deletedBy: EPOCH + late + 1 }]).kind).toBe('leave');
+    expect(decided(late, limit, [running], { viewKnown: false }).kind).toBe('leave');
+    expect(decided(late, {}, [running]).kind).toBe('leave');
+  });
+});

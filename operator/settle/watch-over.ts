@@ -50,6 +50,8 @@ function withPod({ job, now }: Picture, pod: PodRecord): Decision {
     // Not at once: two operators that see it differently would write against each other without end.
     const heldMs = note === undefined ? 0 : note.since + NOTE_STANDS_MS - now;
     if (note !== undefined && pod.begun) return heldMs <= 0 ? { kind: 'note', diagnosis: undefined } : leave(heldMs);
+    const overAt = testsOverAt(job, pod);
+    if (overAt !== undefined) return overAt <= now ? { kind: 'expire', pod } : leave(overAt - now);
     const lookAt = 'lookAt' in fine ? fine.lookAt : undefined;
     return leave(lookAt === undefined ? undefined : lookAt - now);
   }
@@ -57,6 +59,17 @@ function withPod({ job, now }: Picture, pod: PodRecord): Decision {
   if (dueAt <= now) return remedied(trouble, pod);
   if (note?.diagnosis.category !== diagnosis.category || note.noPod) return { kind: 'note', diagnosis };
   return leave(remedy === 'wait' ? undefined : dueAt - now);
+}
+
+/**
+ * When the tests of a CI task have run for as long as they may; undefined while none run. The pod's own deadline, which holds without an
+ * operator too, has to leave room for clone and build.
+ */
+function testsOverAt({ annotations }: Picture['job'], { task, deletedBy }: PodRecord): number | undefined {
+  const limit = Number(annotations[ANNOTATION.testTimeout]);
+  if (task?.kind !== 'running' || task.startedAt === undefined || deletedBy !== undefined || !(limit > 0))
+    return undefined;
+  return task.startedAt + limit * 1000;
 }
 
 function remedied({ diagnosis, remedy }: StartTrouble, pod: PodRecord): Decision {

@@ -1,8 +1,7 @@
 /** The pod of a CI task before a real API server: Pod Security takes it under `baseline`, and refuses what a task must not have. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { readCiPayload } from '#/operator/ci/payload.ts';
-import { ciAnnotations, ciPod } from '#/operator/ci/pod.ts';
-import { CI_SETTINGS } from '#/testing/ci-settings.ts';
+import { ciAnnotations, ciLabels, ciPod } from '#/operator/ci/pod.ts';
+import { ciBuild, ciPolicy } from '#/testing/ci-policy.ts';
 import { type ControlPlane, startControlPlane } from '#/testing/control-plane.ts';
 
 let cluster: ControlPlane;
@@ -16,20 +15,20 @@ beforeAll(async () => {
 afterAll(() => cluster?.[Symbol.asyncDispose]());
 
 function pod(change: (spec: ReturnType<typeof ciPod>) => object = (spec) => spec): string {
-  const payload = {
-    repository: 'https://git.example.com/acme/app.git',
-    ref: 'main',
+  const { task, image } = ciBuild({
     test: { command: 'make test', env: { A: '1' } },
     build_args: { VERSION: '$(A)' },
-  };
-  const reading = readCiPayload(payload);
-  if (reading.kind === 'invalid') throw new Error(reading.problems.join());
-  const spec = change(ciPod(reading.task, 'registry.example.com/ci/acme/app:abc', 'acme', CI_SETTINGS));
+  });
+  const policy = ciPolicy();
   return JSON.stringify({
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { name: 'ci', annotations: ciAnnotations(reading.task) },
-    spec: { restartPolicy: 'Never', automountServiceAccountToken: false, ...spec },
+    metadata: { name: 'ci', labels: ciLabels(policy), annotations: ciAnnotations(task, policy) },
+    spec: {
+      restartPolicy: 'Never',
+      automountServiceAccountToken: false,
+      ...change(ciPod(task, image, 'acme', policy)),
+    },
   });
 }
 
