@@ -11,6 +11,7 @@ const namespace = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, {
   error: 'must be the name of a namespace: lower-case letters, digits and "-"',
 });
 
+const CAPABILITY = 'must be a capability without CAP_, such as "CHOWN"';
 /** What unpacking layers, and a RUN that changes owners or users, needs; SETFCAP for layers with file capabilities. */
 const BUILDER_CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'SETFCAP', 'SETGID', 'SETUID'];
 
@@ -33,7 +34,12 @@ const builderSchema = z
       .default([])
       .describe('Registries (HOST:PORT) that speak plain HTTP, such as one in the cluster.'),
     capabilities: z
-      .array(z.string().regex(/^(?!CAP_)[A-Z_]+$/, { error: 'must be a capability without CAP_, such as "CHOWN"' }))
+      .array(
+        z
+          .string()
+          .regex(/^[A-Z_]+$/, { error: CAPABILITY })
+          .refine((name) => !name.startsWith('CAP_'), { error: CAPABILITY }),
+      )
       .default(BUILDER_CAPABILITIES)
       .describe(
         'Capabilities that the builder keeps; it runs as root, without privilege. The default is what Kaniko needs.',
