@@ -21,7 +21,7 @@ export const tiers: readonly Tier[] = [
   { name: 'model', obstacle: nothing },
   { name: 'mutants', obstacle: nothing },
   { name: 'integration', obstacle: () => first([postgres]) },
-  { name: 'control-plane', obstacle: () => first(controlPlane) },
+  { name: 'control-plane', obstacle: () => first([...controlPlane, ...commands('curl', 'jq')]) },
   { name: 'chaos', obstacle: () => first(controlPlane) },
   { name: 'containers', obstacle: () => first([linux, root, ...commands(...engine, 'debootstrap')]) },
   { name: 'images', obstacle: () => first([linux, root, ...commands(...engine)]) },
