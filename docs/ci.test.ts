@@ -65,3 +65,14 @@ test('no script has an expression in it, whose value could be a command', () => 
   expect(scripts.length).toBeGreaterThan(10);
   expect(scripts.filter((run) => run.includes('${{'))).toEqual([]);
 });
+
+test('Helm and actionlint are in the versions that the tests build', () => {
+  const built = page('../testing/cluster/control-plane.sh');
+  const helm = /\bHELM=(v\S+)/.exec(built)?.[1];
+  const used = workflowNames.flatMap((name) => [
+    ...workflowText(name).matchAll(/setup-helm@.*\n\s+with:\n\s+version: (\S+)/g),
+  ]);
+  expect(used.map(([, version]) => version)).toEqual([helm, helm]);
+  const actionlint = /\bACTIONLINT=v(\S+)/.exec(built)?.[1];
+  expect(page('dependencies.md')).toContain(`rhysd/actionlint\` (${actionlint})`);
+});

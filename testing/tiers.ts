@@ -24,9 +24,9 @@ export const tiers: readonly Tier[] = [
   { name: 'control-plane', obstacle: () => first([...controlPlane, ...commands('curl', 'jq')]) },
   { name: 'chaos', obstacle: () => first(controlPlane) },
   { name: 'containers', obstacle: () => first([linux, root, ...commands(...engine, 'debootstrap')]) },
-  { name: 'images', obstacle: () => first([linux, root, ...commands(...engine)]) },
+  { name: 'images', obstacle: () => first([linux, root, ...commands(...engine, 'jq')]) },
   { name: 'live', optIn: true, obstacle: async () => liveObstacle(process.env) },
-  { name: 'e2e', obstacle: () => first([linux, root, go, ...commands(...engine, ...node)]) },
+  { name: 'e2e', obstacle: () => first([linux, root, go, ...commands(...engine, ...node, 'jq')]) },
 ];
 
 /** The services that can be tried, each by the variables that say where. A test of a service that is not named is skipped. */

@@ -59,6 +59,10 @@ describe('actionlint', () => {
 const script = (name: string, env: Record<string, string>, args: readonly string[] = []) =>
   attempt(pathOf(`scripts/ci/${name}`), args, { env });
 
+/** Runs the script of a workflow's step as GitHub does where `shell: bash` is said. */
+const step = (name: string, job: string, title: string, env: Record<string, string>) =>
+  attempt('bash', ['--noprofile', '--norc', '-eo', 'pipefail', '-c', stepScript(name, job, title)], { env });
+
 describe('notify', () => {
   const RUN = {
     GITHUB_REPOSITORY: 'acme/slipway',
@@ -159,6 +163,18 @@ test.each([
   for (const word of words) expect(stdout).toContain(word);
 });
 
+test.each([
+  ['AKS', { AKS_CLUSTER: 'a', AZURE_CLIENT_ID: 'c' }, ''],
+  ['another cluster', { HAS_KUBECONFIG: 'true' }, ''],
+  ['no registry', { ACR_REGISTRY: '', HAS_KUBECONFIG: 'true' }, 'the variable ACR_REGISTRY is not set'],
+  ['no cluster', {}, 'there is no cluster: set the variables AKS_CLUSTER'],
+  ['AKS without OIDC', { AKS_CLUSTER: 'a', HAS_KUBECONFIG: 'true' }, 'AKS_CLUSTER is set, and AZURE_CLIENT_ID is not'],
+])('the settings of a deployment: %s', async (_, given, words) => {
+  const base = { ACR_REGISTRY: 'a.azurecr.io', AZURE_CLIENT_ID: '', AKS_CLUSTER: '', HAS_KUBECONFIG: 'false' };
+  const { code, stdout } = await step('deploy', 'helm', 'Settings', { ...base, ...given });
+  expect([code, stdout]).toEqual(words === '' ? [0, ''] : [1, expect.stringContaining(`::error::${words}`)]);
+});
+
 test('release-version: only the tag of the version in package.json', async () => {
   const { version } = JSON.parse(await readFile(pathOf('package.json'), 'utf8')) as { version: string };
   expect(await script('release-version', { GITHUB_REF_NAME: `v${version}` })).toMatchObject({
@@ -171,21 +187,18 @@ test('release-version: only the tag of the version in package.json', async () =>
 });
 
 describe('the names of an image', () => {
-  const NAMES = stepScript('worker-image', 'push', 'Names');
   const names = (more: Record<string, string>) =>
     withOutput((env) =>
-      attempt('bash', ['--noprofile', '--norc', '-eo', 'pipefail', '-c', NAMES], {
-        env: {
-          IMAGE: 'team/greet',
-          REGISTRY: 'example.azurecr.io',
-          PLATFORMS: 'linux/arm64,linux/amd64',
-          DOCKERHUB_NAMESPACE: '',
-          DEFAULT_BRANCH: 'main',
-          GITHUB_SHA: 'abc',
-          GITHUB_REF: 'refs/heads/main',
-          ...more,
-          ...env,
-        },
+      step('worker-image', 'push', 'Names', {
+        IMAGE: 'team/greet',
+        REGISTRY: 'example.azurecr.io',
+        PLATFORMS: 'linux/arm64,linux/amd64',
+        DOCKERHUB_NAMESPACE: '',
+        DEFAULT_BRANCH: 'main',
+        GITHUB_SHA: 'abc',
+        GITHUB_REF: 'refs/heads/main',
+        ...more,
+        ...env,
       }),
     );
 
