@@ -20,7 +20,7 @@ export const tiers: readonly Tier[] = [
   { name: 'unit', obstacle: nothing },
   { name: 'model', obstacle: nothing },
   { name: 'mutants', obstacle: nothing },
-  { name: 'integration', obstacle: () => first([postgres]) },
+  { name: 'integration', obstacle: () => first([postgres, ...commands('ruby')]) },
   { name: 'control-plane', obstacle: () => first([...controlPlane, ...commands('curl', 'jq')]) },
   { name: 'chaos', obstacle: () => first(controlPlane) },
   { name: 'containers', obstacle: () => first([linux, root, ...commands(...engine, 'debootstrap')]) },

@@ -122,7 +122,7 @@ export const ciSchema = z
       .describe('The sidecar that collects reports and artifacts.'),
   })
   .describe(
-    'Makes the tasks of this type CI tasks: a repository is cloned, its image built and pushed, and its tests run in it. docs/kaniko.md',
+    'Makes the tasks of this type CI tasks: a repository is cloned, its image built and pushed, and its tests run in it. docs/ci-tasks.md',
   );
 
 /** `taskTypes.*.ci`, defaults filled in. */

@@ -3,11 +3,14 @@ import { mkdtempDisposable, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { QueueSASPermissions, QueueServiceClient } from '@azure/storage-queue';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decodeMessage, validateTask } from '#/contract/message.ts';
 import { documentPayloadSchema } from '#/job-runner/documents/source.ts';
+import { readCiPayload } from '#/operator/ci/payload.ts';
 import { type Azurite, startAzurite } from '#/testing/azurite.ts';
 import { eventually } from '#/testing/eventually.ts';
+import { pageFile } from '#/testing/page-blocks.ts';
 import { testQueues } from '#/testing/queues.ts';
 import { startRunnerProcess } from '#/testing/runner-process.ts';
 import { attempt } from '#/testing/shell.ts';
@@ -79,6 +82,33 @@ test('docs/migration.md compares', async () => {
   const line = await command('docs/migration.md', 'slipway -- compare', ['old.jsonl', 'new.jsonl']);
   const { code, stdout } = await run(line);
   expect([code, stdout]).toEqual([0, expect.stringContaining('1 of 1 tasks ended the same.')]);
+});
+
+test('docs/migration.md enqueues from Ruby what is a CI task', async () => {
+  const service = QueueServiceClient.fromConnectionString(azurite.connectionString);
+  const url = service.getQueueClient('acme-tasks').generateSasUrl({
+    permissions: QueueSASPermissions.parse('a'),
+    expiresOn: new Date(Date.now() + 600_000),
+  });
+  await writeFile(join(directory.path, 'enqueue.rb'), pageFile('migration.md', 'enqueue.rb'));
+  const { code, stderr } = await attempt('ruby', [join(directory.path, 'enqueue.rb')], { env: { QUEUE_URL: url } });
+  expect([code, stderr]).toEqual([0, '']);
+  const { receivedMessageItems } = await service.getQueueClient('acme-tasks').receiveMessages();
+  const decoded = decodeMessage(receivedMessageItems[0]?.messageText ?? '', 'auto');
+  if (decoded.kind === 'undecodable') throw new Error(decoded.problem.message);
+  const task = validateTask(decoded);
+  if (task.kind !== 'valid') throw new Error(JSON.stringify(task.problems));
+  expect(task.task).toMatchObject({ taskId: 'app-4711', taskType: 'ci' });
+  expect(readCiPayload(task.task.payload)).toMatchObject({ kind: 'valid', task: { junit: ['rspec.xml'] } });
+
+  const refused = await attempt('ruby', [join(directory.path, 'enqueue.rb')], { env: { QUEUE_URL: `${url}x` } });
+  expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('not enqueued: HTTP 403')]);
+});
+
+test('docs/ci-tasks.md has a message that is a CI task', async () => {
+  const message = /^ {4}(\{"task_id".*?\n(?:.*\n)*?.*\]\}\})$/m.exec(await page('docs/ci-tasks.md'))?.[1] ?? '';
+  const { payload } = JSON.parse(message) as { readonly payload: unknown };
+  expect(readCiPayload(payload)).toMatchObject({ kind: 'valid', task: { artifacts: ['coverage'] } });
 });
 
 describe('README.md', () => {
