@@ -4,9 +4,11 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ACI_PERMISSIONS, PERMISSIONS } from '#/operator/permissions.ts';
 import { type ControlPlane, startControlPlane } from '#/testing/control-plane.ts';
 import { CHART, DOCUMENTS, EXAMPLE, ON_AZURE, pathOf, podOf, render } from './chart.ts';
+import { rightsIn } from './rights.ts';
 
 const TRIED = 'slipway-chart-tried';
 const INSTALLED = 'slipway-chart-installed';
+const OPERATOR = `system:serviceaccount:${INSTALLED}:slipway`;
 const STRICT = ['--dry-run=server', '--validate=strict', '--warnings-as-errors'];
 
 let cluster: ControlPlane;
@@ -80,8 +82,8 @@ test('installed: the pod is admitted, its account may do what it needs and nothi
   const granted = PERMISSIONS.flatMap(({ group, resource, verbs }) =>
     verbs.map((verb) => `${verb} ${resource}.${group}`),
   );
-  expect(await rights(INSTALLED)).toEqual(granted.sort());
-  expect(await rights('default')).toEqual([]);
+  expect(await rightsIn(cluster, INSTALLED, OPERATOR)).toEqual(granted.sort());
+  expect(await rightsIn(cluster, 'default', OPERATOR)).toEqual([]);
 
   await cluster.helm(['upgrade', 'slipway', CHART, '-n', INSTALLED, ...EXAMPLE, '--set', 'config.logLevel=debug']);
   await cluster.helm(['uninstall', 'slipway', '-n', INSTALLED]);
@@ -106,13 +108,13 @@ test('with tasks on Azure the account may do what that needs besides, and read t
   });
   const may = async (verb: string, resource: string, name?: string, group = '') => {
     const resourceAttributes = { namespace: INSTALLED, verb, group, resource, ...(name === undefined ? {} : { name }) };
-    const spec = { user: `system:serviceaccount:${INSTALLED}:slipway`, resourceAttributes };
+    const spec = { user: OPERATOR, resourceAttributes };
     const input = JSON.stringify({ apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', spec });
     return (await cluster.kubectl(['create', '-f', '-', '-o', 'jsonpath={.status.allowed}'], { input })) === 'true';
   };
   const granted = [...PERMISSIONS, ...ACI_PERMISSIONS.filter(({ namedBy }) => namedBy === undefined)];
   const named = ACI_PERMISSIONS.filter(({ namedBy }) => namedBy !== undefined).map(({ resource }) => resource);
-  expect(await rights(INSTALLED)).toEqual(
+  expect(await rightsIn(cluster, INSTALLED, OPERATOR)).toEqual(
     granted.flatMap(({ group, resource, verbs }) => verbs.map((verb) => `${verb} ${resource}.${group}`)).sort(),
   );
   expect(named).toContain('secrets');
@@ -121,28 +123,3 @@ test('with tasks on Azure the account may do what that needs besides, and read t
   expect(await may('list', 'secrets')).toBe(false);
   expect(await may('patch', 'deployments', 'slipway', 'apps')).toBe(false);
 });
-
-const VERBS = ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete', 'deletecollection'];
-const RESOURCES = [
-  ...['pods.', 'pods/exec.', 'pods/log.', 'pods/eviction.', 'secrets.', 'configmaps.', 'events.', 'serviceaccounts.'],
-  ...['serviceaccounts/token.', 'namespaces.', 'jobs.batch', 'jobs/status.batch', 'cronjobs.batch', 'deployments.apps'],
-  ...['leases.coordination.k8s.io', 'roles.rbac.authorization.k8s.io', 'rolebindings.rbac.authorization.k8s.io'],
-];
-
-/** What the installed operator's account may do in a namespace, of all verbs on all of these resources. */
-async function rights(namespace: string): Promise<string[]> {
-  const asked = RESOURCES.flatMap((kind) => VERBS.map((verb) => ({ verb, kind })));
-  const items = asked.map(({ verb, kind }) => {
-    const [, resource = '', subresource = '', group = ''] = /^([^./]+)(?:\/([^.]+))?\.(.*)$/.exec(kind) ?? [];
-    // The one right that is about a single object by its name.
-    const name = resource === 'namespaces' ? { name: namespace } : {};
-    const resourceAttributes = { namespace, verb, group, resource, subresource, ...name };
-    const spec = { user: `system:serviceaccount:${INSTALLED}:slipway`, resourceAttributes };
-    return { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', spec };
-  });
-  const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
-  const answers = await cluster.kubectl(['create', '-f', '-', '-o', 'jsonpath={.status.allowed}{"\\n"}'], { input });
-  const allowed = answers.trim().split('\n');
-  expect(allowed).toHaveLength(asked.length);
-  return asked.flatMap(({ verb, kind }, index) => (allowed[index] === 'true' ? [`${verb} ${kind}`] : [])).sort();
-}
