@@ -3,7 +3,8 @@
 #   control-plane.sh build      builds its binaries, kubectl, helm and KWOK (about 8 minutes on 2 cores, seconds when Go has them cached)
 #   control-plane.sh node       builds what node/ needs besides: kubelet, kube-proxy, CoreDNS, registry (5 more minutes)
 #   control-plane.sh lint       builds actionlint, which checks .github/workflows (10 seconds)
-#   control-plane.sh missing build|node|lint   names the binaries that one of them would build
+#   control-plane.sh policy     builds the evaluator of network policies (a minute)
+#   control-plane.sh missing build|node|lint|policy   names the binaries that one of them would build
 #   control-plane.sh up         starts everything, KWOK where STAGES is set; prints the kubeconfig's path (about 6 seconds)
 #   control-plane.sh down       stops exactly what `up` started and removes RUN
 #   control-plane.sh apiserver-down|apiserver-again   stops the API server alone (with SIGNAL, else TERM); starts it again, and all but etcd anew
@@ -11,7 +12,7 @@
 # STAGES: files of KWOK stages, separated by commas. AUDIT: a file with an audit policy; the log is then RUN/log/audit.log.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-K8S=v1.35.8 HELM=v4.2.4 KWOK=v0.8.0 COREDNS=v1.14.7 REGISTRY=v3.1.2 ACTIONLINT=v1.7.12
+K8S=v1.35.8 HELM=v4.2.4 KWOK=v0.8.0 COREDNS=v1.14.7 REGISTRY=v3.1.2 ACTIONLINT=v1.7.12 CYCLONUS=v0.5.6
 BIN=${BIN:-${XDG_CACHE_HOME:-$HOME/.cache}/slipway/k8s-$K8S}
 RUN=${RUN:-/tmp/slipway-control-plane}
 PORT=${PORT:-16443}
@@ -24,6 +25,7 @@ source "$here/processes.sh"
 build_tools=("etcd $K8S" "kube-apiserver $K8S" "kube-controller-manager $K8S" "kube-scheduler $K8S" "kubectl $K8S" "kwok $KWOK" "helm $HELM")
 node_tools=("kubelet $K8S" "kube-proxy $K8S" "coredns $COREDNS" "registry $REGISTRY")
 lint_tools=("actionlint $ACTIONLINT")
+policy_tools=("cyclonus $CYCLONUS")
 
 # tool NAME VERSION: builds one binary unless it is there in that version.
 tool() {
@@ -42,6 +44,7 @@ tool() {
     coredns) go install -trimpath -ldflags '-s -w' "github.com/coredns/coredns@$2" ;;
     registry) go install -trimpath -ldflags '-s -w' "github.com/distribution/distribution/v3/cmd/registry@$2" ;;
     actionlint) go install -trimpath -ldflags '-s -w' "github.com/rhysd/actionlint/cmd/actionlint@$2" ;;
+    cyclonus) go install -trimpath -ldflags '-s -w' "github.com/mattfenwick/cyclonus/cmd/cyclonus@$2" ;;
   esac
   rm -f "$BIN/.$1@"*
   touch "$BIN/.$1@$2"
@@ -56,6 +59,7 @@ tools() {
 build() { tools "${build_tools[@]}"; }
 node() { tools "${node_tools[@]}"; }
 lint() { tools "${lint_tools[@]}"; }
+policy() { tools "${policy_tools[@]}"; }
 
 missing() {
   local entry name version
@@ -145,7 +149,7 @@ down() {
 }
 
 case ${1-} in
-  build | node | lint | up | down | apiserver-down | apiserver-again) "$1" ;;
+  build | node | lint | policy | up | down | apiserver-down | apiserver-again) "$1" ;;
   missing) missing "$2" ;;
-  *) sed -n '2,11s/^# //p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,12s/^# //p' "$0" >&2; exit 2 ;;
 esac
