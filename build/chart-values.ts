@@ -8,6 +8,11 @@ const quantities = z.record(z.string(), z.union([z.string(), z.number()]));
 // Helm judges by the schema before it renders, so an empty name must pass here to be refused in a sentence by templates/_validate.tpl.
 const nameOrEmpty = z.string().regex(/^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$/);
 
+// Of either family; the API server judges the rest.
+const cidr = z
+  .string()
+  .regex(/^(\d{1,3}(\.\d{1,3}){3}\/(\d|[12]\d|3[0-2])|[0-9a-fA-F:]*:[0-9a-fA-F:.]*\/(\d|[1-9]\d|1[01]\d|12[0-8]))$/);
+
 const image = z
   .strictObject({
     repository: z
@@ -36,7 +41,7 @@ const storage = z
     taskTypes: z
       .array(z.string())
       .describe(
-        'Task types that get the connection string too, as AZURE_STORAGE_CONNECTION_STRING; it opens all of the account. A type whose own env names the variable keeps its own. Without effect for a SAS.',
+        'Task types that get the connection string too, as AZURE_STORAGE_CONNECTION_STRING; it opens all of the account. A type whose own env names the variable keeps its own. A CI type gets it in ci.report.env, out of reach of its tests, and the Secret has to exist in ci.namespace too. Without effect for a SAS.',
       ),
   })
   .describe('How the operator reaches the queues.');
@@ -100,15 +105,43 @@ export const chartValuesSchema = z.strictObject({
       annotations: labels.describe('Its annotations.'),
     })
     .describe("The operator's service account. Tasks have the one of their type, without a token."),
+  ciServiceAccount: z
+    .strictObject({
+      annotations: labels.describe(
+        'Its annotations, such as azure.workload.identity/client-id for a registry that takes the image by workload identity.',
+      ),
+    })
+    .describe(
+      'The account, without any right, of CI types (config.taskTypes.NAME.ci) that name none; one in each of their namespaces.',
+    ),
   networkPolicy: z
     .strictObject({
       enabled: z
         .boolean()
         .describe(
-          "Whether ingress is cut down to the operator's HTTP port (probes, /metrics) and, for tasks, to nothing. Egress stays free: webhooks go where messages say.",
+          "Whether ingress is cut down to the operator's HTTP port (probes, /metrics) and, for tasks, to nothing. Egress stays free, since webhooks go where messages say, but for CI tasks: they reach DNS and public addresses, and no pod, private network, metadata service or API server.",
         ),
+      ci: z
+        .strictObject({
+          deny: z
+            .array(cidr)
+            .describe(
+              'Further CIDRs that CI tasks must not reach, such as public addresses of nodes, or those of the API server where lookup cannot tell them.',
+            ),
+          allow: z
+            .array(cidr)
+            .describe(
+              'CIDRs that they may reach all the same, on every port, such as those of a registry or a git server in the cluster, or of the private endpoint of a storage account. They win over deny.',
+            ),
+        })
+        .describe('What CI tasks may reach.'),
     })
     .describe('Network policies of operator and tasks.'),
+  lookup: z
+    .boolean()
+    .describe(
+      'Whether helm asks the cluster, where there are CI types: for the addresses of the API server (Service and EndpointSlices kubernetes in the namespace default), which CI tasks must not reach, and whether the namespaces of CI types are there. What it finds is that of the moment: after a change helm upgrade writes it anew. helm template asks nothing, nor does what renders by it: then networkPolicy.ci.deny has to name the API server. false: for whoever installs without the right to read these.',
+    ),
   resources: z
     .strictObject({
       requests: quantities.optional().describe('What the operator is sure to get.'),

@@ -8,7 +8,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { HINTS } from '../contract/diagnosis.ts';
-import { ACI_PERMISSIONS, PERMISSIONS } from '../operator/permissions.ts';
+import { ACI_PERMISSIONS, CI_NAMESPACE_PERMISSIONS, CI_PERMISSIONS, PERMISSIONS } from '../operator/permissions.ts';
 import { valuesReference } from './chart-reference.ts';
 import { chartSchema } from './chart-schema.ts';
 import { findHelm, HELM_REMEDY, helmTemplate } from './helm.ts';
@@ -33,6 +33,8 @@ const MANIFEST_HEADER = `# Generated from charts/slipway with manifests/values.y
 # A later change of the ConfigMap takes effect with: kubectl -n slipway rollout restart deployment/slipway
 `;
 
+const ROLE_MARKERS = { begin: '  # generated from operator/permissions.ts: begin', end: '  # generated: end' };
+
 /** Everything that is generated, in the order in which one builds on the other. */
 export const ARTEFACTS: readonly Artefact[] = [
   {
@@ -54,10 +56,18 @@ export const ARTEFACTS: readonly Artefact[] = [
   {
     path: 'charts/slipway/templates/role.yaml',
     make: async () => {
-      const markers = { begin: '  # generated from operator/permissions.ts: begin', end: '  # generated: end' };
+      const isOfCi = 'has .Release.Namespace (include "slipway.ciNamespaces" . | fromJsonArray)';
+      const ofCi = `{{- if ${isOfCi} }}\n${roleRules(CI_PERMISSIONS)}\n{{- end }}`;
       const onAci = `{{- if include "slipway.usesAci" . }}\n${roleRules(ACI_PERMISSIONS)}\n{{- end }}`;
-      const rules = `${roleRules(PERMISSIONS)}\n${onAci}`.replace(/^(?!{{-)/gm, '  ');
-      return replaceBetween(await read('charts/slipway/templates/role.yaml'), markers, rules);
+      const rules = `${roleRules(PERMISSIONS)}\n${ofCi}\n${onAci}`.replace(/^(?!{{-)/gm, '  ');
+      return replaceBetween(await read('charts/slipway/templates/role.yaml'), ROLE_MARKERS, rules);
+    },
+  },
+  {
+    path: 'charts/slipway/templates/ci-role.yaml',
+    make: async () => {
+      const rules = roleRules(CI_NAMESPACE_PERMISSIONS, '$namespace').replace(/^/gm, '  ');
+      return replaceBetween(await read('charts/slipway/templates/ci-role.yaml'), ROLE_MARKERS, rules);
     },
   },
   {

@@ -99,9 +99,10 @@ test('a rule is YAML with its reason', () => {
   );
 });
 
-test('a rule can be about the release namespace alone', () => {
+test('a rule can be about the namespace of its Role alone', () => {
   const rule = { group: '', resource: 'namespaces', verbs: ['get'], ownNamespaceOnly: true, why: 'To see.' } as const;
   expect(roleRules([rule])).toContain('\n  resourceNames: ["{{ .Release.Namespace }}"]\n  verbs: [get]');
+  expect(roleRules([rule], '$namespace')).toContain('\n  resourceNames: ["{{ $namespace }}"]\n  verbs: [get]');
 });
 
 test('a rule about named objects is left out where no name is given: without names it would be about all', () => {

@@ -43,3 +43,25 @@ test('a type that names the variable itself keeps its own, and a SAS gives none'
     taskTypes: { echo: {}, 'document-processing': {} },
   });
 });
+
+test('a CI type gets the connection string for its reporter alone, and the account of the chart where it names none', () => {
+  const env = [{ name: 'A', value: 'b' }];
+  const types = {
+    ci: { env, ci: { images: 'r.example.com/ci' } },
+    own: { serviceAccountName: 'mine', ci: { images: 'r.example.com/ci', report: { env: [entry('own')] } } },
+    without: { ci: { images: 'r.example.com/ci' } },
+  };
+  expect(values({ taskTypes: types }, { existingSecret: 'store', taskTypes: ['ci', 'own'] })).toEqual({
+    taskTypes: {
+      echo: {},
+      'document-processing': {},
+      ci: {
+        env,
+        serviceAccountName: 'slipway-ci',
+        ci: { images: 'r.example.com/ci', report: { env: [entry('store')] } },
+      },
+      own: types.own,
+      without: { ...types.without, serviceAccountName: 'slipway-ci' },
+    },
+  });
+});

@@ -1,12 +1,14 @@
-/** What the operator may do in its namespace: the one source of the chart's Role, held to the code by build/permissions.test.ts. */
+/** What the operator may do where tasks run: the one source of the chart's Roles, held to the code by build/permissions.test.ts. */
 
 /** Verbs on one resource of one API group ('' is the core group). */
 export interface Permission {
   readonly group: string;
   readonly resource: string;
   readonly verbs: readonly string[];
-  /** Only on the object that bears the release namespace's name. */
+  /** Only on the object that bears the name of the Role's namespace. */
   readonly ownNamespaceOnly?: true;
+  /** Not in a namespace that has nothing but the Jobs of CI tasks. */
+  readonly releaseNamespaceOnly?: true;
   /** Only on objects that the chart's values name: the template that gives their names as a JSON array. None, if it is empty. */
   readonly namedBy?: string;
   /** What for, as it stands in the Role. */
@@ -43,6 +45,7 @@ export const PERMISSIONS: readonly Permission[] = [
     group: 'coordination.k8s.io',
     resource: 'leases',
     verbs: ['create', 'get', 'update'],
+    releaseNamespaceOnly: true,
     why: 'The Lease by which replicas agree on the one that works.',
   },
   {
@@ -100,4 +103,10 @@ export const ACI_PERMISSIONS: readonly Permission[] = [
     namedBy: 'slipway.aciCronJobs',
     why: 'The same, where the operator is a CronJob.',
   },
+];
+
+/** All that it needs in a namespace other than its own, where nothing but CI tasks run. */
+export const CI_NAMESPACE_PERMISSIONS: readonly Permission[] = [
+  ...PERMISSIONS.filter(({ releaseNamespaceOnly }) => releaseNamespaceOnly === undefined),
+  ...CI_PERMISSIONS,
 ];

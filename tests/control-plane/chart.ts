@@ -21,6 +21,9 @@ export const DOCUMENTS = ['-f', pathOf('charts/slipway/examples/documents.yaml')
 /** The arguments for the example of tasks on Azure Container Instances. */
 export const ON_AZURE = ['-f', pathOf('charts/slipway/examples/azure.yaml')];
 
+/** The arguments for the example of CI tasks. */
+export const CI = ['-f', pathOf('charts/slipway/examples/ci.yaml')];
+
 /** A rendered object, as far as the tests look into it. */
 export interface Rendered {
   readonly kind: string;

@@ -1,7 +1,12 @@
 {{/* A message for the first try, of type echo where there is one. */}}
 {{- define "slipway.firstMessage" -}}
 {{- $types := keys .Values.config.taskTypes | sortAlpha -}}
-{{- dict "task_id" "first-task" "task_type" (has "echo" $types | ternary "echo" (first $types)) "payload" (dict "hello" "world") | toJson -}}
+{{- $type := has "echo" $types | ternary "echo" (first $types) -}}
+{{- $payload := dict "hello" "world" -}}
+{{- if hasKey (include "slipway.ciTypes" . | fromJson) $type -}}
+{{- $payload = dict "repository" "https://git.example.com/acme/app.git" "ref" "main" "test" (dict "command" "make test") -}}
+{{- end -}}
+{{- dict "task_id" "first-task" "task_type" $type "payload" $payload | toJson -}}
 {{- end -}}
 
 {{/* What the values allow but a production cluster seldom wants, one sentence a line. */}}
@@ -24,10 +29,29 @@ config.runner.image = {{ .Values.config.runner.image }}: nodes that hold differe
 {{- end }}
 {{- if eq .Values.storage.access "sas-url" }}
 {{- range .Values.storage.taskTypes }}
-storage.access is sas-url, so tasks of type {{ . }} get no connection string: a SAS for queues opens no Blob storage. Give them their own in config.taskTypes.{{ . }}.env, then take the type off storage.taskTypes.
+storage.access is sas-url, so tasks of type {{ . }} get no connection string: a SAS for queues opens no Blob storage. Give them their own in config.taskTypes.{{ . }}.{{ hasKey (include "slipway.ciTypes" $ | fromJson) . | ternary "ci.report.env" "env" }}, then take the type off storage.taskTypes.
 {{- end }}
 {{- end }}
 {{- if not .Values.networkPolicy.enabled }}
 networkPolicy.enabled is false: every pod of the cluster can reach the ports of tasks.
+{{- end }}
+{{- $ciNamespaces := include "slipway.ciNamespaces" . | fromJsonArray }}
+{{- if and $ciNamespaces (not .Values.networkPolicy.enabled) }}
+networkPolicy.enabled is false: CI tasks can reach every pod, the API server and the metadata service of the cloud.
+{{- end }}
+{{- if $ciNamespaces }}
+{{- range .Values.networkPolicy.ci.allow }}
+{{- if or (hasSuffix "/0" .) (hasPrefix "169.254." .) (hasPrefix "168.63.129.16" .) (hasPrefix "fd00:ec2:" .) }}
+networkPolicy.ci.allow has {{ . }}: CI tasks can reach the metadata service of the cloud, and through it what its nodes may do.
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if .Values.lookup }}
+{{- range $ciNamespaces }}
+{{- $labels := ((lookup "v1" "Namespace" "" .).metadata | default dict).labels | default dict }}
+{{- if eq (index $labels "pod-security.kubernetes.io/enforce" | default "") "restricted" }}
+the namespace {{ . }} enforces the pod security level restricted, which refuses the pods of CI tasks: kubectl label namespace {{ . }} pod-security.kubernetes.io/enforce=baseline --overwrite
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end -}}

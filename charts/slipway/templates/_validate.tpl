@@ -31,6 +31,19 @@ What the schema cannot say, or not in a sentence: all problems at once, each wit
 {{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) -}}
 {{- $problems = append $problems "serviceAccount.create is false and serviceAccount.name is not set: the operator's rights would go to the default account, and so to every pod of the namespace. Set serviceAccount.name to an account of its own, or serviceAccount.create to true" -}}
 {{- end -}}
+{{- range .Values.networkPolicy.ci.deny -}}
+{{- if hasSuffix "/0" . -}}
+{{- $problems = append $problems (printf "networkPolicy.ci.deny has %s: nothing public would be left, and Kubernetes takes no such policy. Name smaller ranges, or give the namespace a policy of your own and set networkPolicy.enabled to false" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.lookup -}}
+{{- range include "slipway.ciNamespaces" . | fromJsonArray -}}
+{{- /* An answer about the release's namespace tells that the cluster was asked at all. */ -}}
+{{- if and (ne . $.Release.Namespace) (lookup "v1" "Namespace" "" $.Release.Namespace) (not (lookup "v1" "Namespace" "" .)) -}}
+{{- $problems = append $problems (printf "config.taskTypes has CI types in the namespace %s, which does not exist. Make it: kubectl create namespace %s && kubectl label namespace %s pod-security.kubernetes.io/enforce=baseline" . . .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if $problems -}}
 {{- fail (printf "\n\nThe values have %s:\n  - %s\n" (ternary "a problem" (printf "%d problems" (len $problems)) (eq (len $problems) 1)) (join "\n  - " $problems)) -}}
 {{- end -}}
