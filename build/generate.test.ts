@@ -67,6 +67,13 @@ test('required values pass the schema when empty, so that the template can ask f
   }
 });
 
+test("helm's regular expressions are Go's, which look neither ahead nor behind, and refer back to nothing", () => {
+  const patterns = JSON.stringify(chartSchema()).matchAll(/"pattern":("(?:[^"\\]|\\.)*")/g);
+  const all = [...patterns].map(([, text]) => JSON.parse(text ?? '') as string);
+  expect(all.length).toBeGreaterThan(20);
+  expect(all.filter((pattern) => /\(\?<?[=!]|\\[1-9k]/.test(pattern))).toEqual([]);
+});
+
 test("the chart's versions are the package's", async () => {
   const { version } = JSON.parse(await file('package.json')) as { version: string };
   expect(await yaml('charts/slipway/Chart.yaml')).toMatchObject({ version, appVersion: version });
