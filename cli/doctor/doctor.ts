@@ -11,6 +11,7 @@ import { type Deployment, readConfiguration } from '../installation.ts';
 import { ANY_ENVIRONMENT, readConfig } from '../read-config.ts';
 import { examineApiServer } from './api-server.ts';
 import { examineAzure, examineAzureIdentity } from './azure.ts';
+import { ciPlaces, examineCi } from './ci.ts';
 import { judgeClocks } from './clocks.ts';
 import { kubectl } from './commands.ts';
 import { type Finding, ok, problem, unknown } from './finding.ts';
@@ -97,9 +98,13 @@ async function examineCluster(tools: DoctorTools, options: DoctorOptions): Promi
   const { deployment } = operator;
   const configuration = await examineConfiguration(cluster, user, deployment);
   const needed = neededRights(configuration.config);
+  const { namespace } = cluster;
+  const account = deployment && { namespace, name: deployment.serviceAccount };
+  // Null: not known.
+  const asked = options.self ? undefined : (account ?? null);
   const rights =
-    options.self || deployment !== undefined
-      ? await examineRights(cluster, user, options.self ? undefined : deployment?.serviceAccount, needed)
+    asked !== null
+      ? await examineRights(cluster, user, asked, needed)
       : [
           unknown(
             'rights',
@@ -116,6 +121,12 @@ async function examineCluster(tools: DoctorTools, options: DoctorOptions): Promi
       configuration.finding,
       ...(await examineAci(tools, options, cluster, user, deployment, configuration.config)),
       ...(await examineNamespace(cluster, user, configuration.config)),
+      ...(await examineCi(
+        cluster,
+        user,
+        asked,
+        configuration.config === undefined ? [] : ciPlaces(namespace, configuration.config.policies.values()),
+      )),
     ],
     config: configuration.config,
     secretAccess: secrets?.access,

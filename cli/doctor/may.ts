@@ -24,19 +24,31 @@ export type NeededRight = Pick<Permission, 'group' | 'resource' | 'verbs' | 'own
   readonly name?: string;
 };
 
-/** Each permission that the operator needs. `account`: the service account that is asked about; undefined: whoever asks. */
+/** A service account, which may be of another namespace than the one in which its rights are asked about. */
+export interface Account {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/**
+ * Each permission that the operator needs.
+ *
+ * @param account the service account that is asked about; undefined: whoever asks
+ * @param where goes behind the name of each check
+ */
 export async function examineRights(
   cluster: Cluster,
   user: string | undefined,
-  account: string | undefined,
+  account: Account | undefined,
   needed: readonly NeededRight[] = PERMISSIONS,
+  where = '',
 ): Promise<readonly Finding[]> {
   const { namespace } = cluster;
-  const subject = account === undefined ? user : accountUser(namespace, account);
+  const subject = account === undefined ? user : accountUser(account.namespace, account.name);
   const findings: Finding[] = [];
   for (const { group, resource, verbs, ownNamespaceOnly, name } of needed) {
     const onOne = ownNamespaceOnly === true ? { name: namespace } : name === undefined ? {} : { name };
-    const check = `rights on ${resource}${name === undefined ? '' : ` ${name}`}`;
+    const check = `rights on ${resource}${name === undefined ? '' : ` ${name}`}${where}`;
     const answers = await Promise.all(
       verbs.map((verb) => mayDo(cluster, account, { group, resource, verb, ...onOne })),
     );
@@ -49,7 +61,7 @@ export async function examineRights(
       // The same answer for every permission, so it is given once.
       const right = { group: 'authorization.k8s.io', resource: 'localsubjectaccessreviews', verbs: ['create'] };
       const detail = `you may not ask what ${subject ?? 'the service account'} may do in ${namespace}. Let somebody who may ask, grant it to you, or run doctor --self with the account's own token`;
-      return [unknown('rights', detail, user === undefined ? undefined : grant(namespace, user, right))];
+      return [unknown(`rights${where}`, detail, user === undefined ? undefined : grant(namespace, user, right))];
     }
     const missing = verbs.filter((_, at) => answers[at]?.ok === true && !answers[at].value);
     if (missing.length === 0) findings.push(ok(check, `${subject ?? 'you'} may ${verbs.join(', ')}`));
@@ -68,7 +80,7 @@ export async function examineRights(
 /** Asks the API server's authorizer. A service account is asked about with the groups that each has, since rights may be bound to those. */
 function mayDo(
   { api, namespace }: Cluster,
-  account: string | undefined,
+  account: Account | undefined,
   { group, resource, verb, name }: Omit<Right, 'verbs'> & { readonly verb: string },
 ): Promise<Answer<boolean>> {
   const [kindOfResource, subresource] = resource.split('/');
@@ -94,8 +106,8 @@ function mayDo(
             kind: 'LocalSubjectAccessReview',
             metadata: { namespace },
             spec: {
-              user: accountUser(namespace, account),
-              groups: ['system:serviceaccounts', `system:serviceaccounts:${namespace}`, 'system:authenticated'],
+              user: accountUser(account.namespace, account.name),
+              groups: ['system:serviceaccounts', `system:serviceaccounts:${account.namespace}`, 'system:authenticated'],
               resourceAttributes,
             },
           },

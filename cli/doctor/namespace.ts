@@ -5,6 +5,7 @@ import type { Config, TaskPolicy } from '../../operator/config.ts';
 import { manifest } from '../../operator/jobs/manifest.ts';
 import { ask } from '../ask.ts';
 import type { Cluster } from '../cluster.ts';
+import type { MaybeCiType } from './ci.ts';
 import { kubectl } from './commands.ts';
 import { type Finding, ok, problem, unknown } from './finding.ts';
 import { askable } from './may.ts';
@@ -81,11 +82,15 @@ export async function examineNamespace(
   ];
 }
 
-/** The pods of all task types, as the operator renders them: a pod template of a type may change what its settings say. */
+/**
+ * The pods of all task types, as the operator renders them: a pod template of a type may change what its settings say. Those of CI types are
+ * made for a build, often elsewhere, and not among them.
+ */
 export function shapesOf(config: Config): readonly TaskShape[] {
   const { namespace, instance, installation, hash, policies, storage } = config;
   const message = { id: 'doctor', popReceipt: 'none', dequeueCount: 1, insertedOn: 0, expiresOn: 0, leaseUntil: 0 };
-  return [...policies.values()].map((policy) => {
+  const isOther = ({ ci }: MaybeCiType) => ci === undefined;
+  return [...policies.values()].filter(isOther).map((policy) => {
     const job = manifest(
       {
         account: storage.account,

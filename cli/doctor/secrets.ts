@@ -60,6 +60,7 @@ export async function examineSecrets(
  * One key of a Secret.
  *
  * @param shell the value as a word for a shell, for the command that puts it into the Secret
+ * @param by what names the key
  */
 export async function examineKey(
   { api, namespace }: Cluster,
@@ -67,6 +68,7 @@ export async function examineKey(
   check: string,
   { name, key }: SecretKey,
   shell: string,
+  by = 'the Deployment names',
 ): Promise<{ readonly finding: Finding; readonly value?: Secret }> {
   const read = await ask(api.request({ method: 'GET', path: `/api/v1/namespaces/${namespace}/secrets/${name}` }));
   if (!read.ok) {
@@ -82,7 +84,7 @@ export async function examineKey(
   if (encoded === undefined || encoded === '') {
     const keys = Object.keys(data);
     const has = keys.length === 0 ? 'no key at all' : `only ${keys.join(', ')}`;
-    const detail = `Secret ${name} has not the key ${key} that the Deployment names; it has ${has}`;
+    const detail = `Secret ${name} has not the key ${key} that ${by}; it has ${has}`;
     return { finding: problem(check, detail, setKey(namespace, { name, key }, shell)) };
   }
   return {
