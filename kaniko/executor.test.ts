@@ -26,11 +26,10 @@ const WHOLE: Build = {
 };
 
 test('an ordinary build', () => {
-  expect(executorArgs(BUILD).slice(0, 4)).toEqual([
+  expect(executorArgs(BUILD).slice(0, 3)).toEqual([
     '--context=dir:///workspace',
     '--dockerfile=/workspace/Dockerfile',
     '--destination=registry.example.com/ci/app:1',
-    '--digest-file=/dev/termination-log',
   ]);
 });
 

@@ -2,7 +2,7 @@
 
 /** A build. Paths are relative to the repository. */
 export interface Build {
-  /** Where the repository is in the container. */
+  /** Where the repository is in the container; beneath /kaniko, which no layer takes in and no stage finds. */
   readonly workspace: string;
   readonly context: string;
   readonly dockerfile: string;
@@ -25,8 +25,12 @@ export interface Build {
 /**
  * The executor's arguments.
  *
- * The digest goes into the termination message. Layers are taken once (`single-snapshot`) and not kept compressed in memory: large images
- * otherwise end by the container's limit. The check of the right to push comes before the build, which a refusal then does not cost.
+ * Layers are not kept compressed in memory: large images otherwise end by the container's limit. They are taken once (`single-snapshot`), which
+ * is faster, where there is no cache; a cache would never be hit. The check of the right to push comes before the build, which a refusal then
+ * does not cost.
+ *
+ * No digest file: the executor writes it before it pushes, so that of a push that failed nothing else would be told; and what a Dockerfile runs
+ * could write it too. The digest is what the node pulled.
  */
 export function executorArgs(build: Build): string[] {
   const { workspace, context, dockerfile, destinations, buildArgs, target, cache } = build;
@@ -35,12 +39,11 @@ export function executorArgs(build: Build): string[] {
     `--context=dir://${inWorkspace(context)}`,
     `--dockerfile=${inWorkspace(dockerfile)}`,
     ...destinations.map((destination) => `--destination=${destination}`),
-    '--digest-file=/dev/termination-log',
     ...Object.entries(buildArgs).map(([name, value]) => `--build-arg=${name}=${value}`),
     ...(target === undefined ? [] : [`--target=${target}`]),
     ...(cache === undefined ? [] : ['--cache=true', `--cache-repo=${cache}`]),
     ...build.insecureRegistries.flatMap((registry) => [`--insecure-registry=${registry}`]),
-    '--single-snapshot',
+    ...(cache === undefined ? ['--single-snapshot'] : []),
     '--compressed-caching=false',
     '--push-retry=3',
     '--image-download-retry=3',

@@ -11,13 +11,16 @@ export const CLONE_ENV = {
   ref: 'CI_REF',
   /** `true` or `false`. */
   submodules: 'CI_SUBMODULES',
+  /** Paths in the repository, which have to be there. */
+  context: 'CI_CONTEXT',
+  dockerfile: 'CI_DOCKERFILE',
   /** Keys of the Secret; the latter is a password or a token. Not set for a repository that everybody may read. */
   user: 'GIT_USERNAME',
   password: 'GIT_PASSWORD',
 } as const;
 
 /** Exit codes of the script; git's own failures are 1 or 128. */
-export const CLONE_EXIT = { wrongCommit: 65 } as const;
+export const CLONE_EXIT = { wrongCommit: 65, nothingToBuild: 66 } as const;
 
 /**
  * Run in the workspace, an empty folder. The commit that was checked out is what it writes last into the termination message.
@@ -40,6 +43,9 @@ if [ -n "$CI_COMMIT" ] && [ "$commit" != "$CI_COMMIT" ]; then
   exit ${CLONE_EXIT.wrongCommit}
 fi
 if [ "$CI_SUBMODULES" = true ]; then g submodule --quiet update --init --recursive --depth 1; fi
+missing() { echo "the repository has no $1 $2 at commit $commit" >&2; exit ${CLONE_EXIT.nothingToBuild}; }
+[ -d "$CI_CONTEXT" ] || missing folder "$CI_CONTEXT"
+[ -f "$CI_DOCKERFILE" ] || missing file "$CI_DOCKERFILE"
 printf %s "$commit" > "\${CI_TERMINATION_LOG:-/dev/termination-log}"
 echo "at commit $commit"
 `;

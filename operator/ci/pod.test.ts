@@ -73,8 +73,8 @@ test('a build with everything', () => {
   ).args;
   expect(args).toEqual(
     expect.arrayContaining([
-      '--context=dir:///workspace/services/app',
-      '--dockerfile=/workspace/services/app/Dockerfile',
+      '--context=dir:///kaniko/workspace/services/app',
+      '--dockerfile=/kaniko/workspace/services/app/Dockerfile',
       `--destination=${IMAGE}`,
       '--build-arg=A=$$(B) $$$$',
       '--target=test',
@@ -112,4 +112,19 @@ test('the type’s own env is that of the tests, over the payload’s, and of no
     { name: 'SLIPWAY_ARTIFACTS', value: '/artifacts' },
   ]);
   for (const name of ['report', 'clone', 'build']) expect(JSON.stringify(container(name, all))).not.toContain('ours');
+});
+
+test('a repository is looked into for what is to be built, and the builder cannot change it', () => {
+  const all = pod({ context: 'services/app' });
+  expect(container('clone', all).env).toEqual(
+    expect.arrayContaining([
+      { name: 'CI_CONTEXT', value: 'services/app' },
+      { name: 'CI_DOCKERFILE', value: 'services/app/Dockerfile' },
+    ]),
+  );
+  expect(container('build', all).volumeMounts).toContainEqual({
+    name: 'workspace',
+    mountPath: '/kaniko/workspace',
+    readOnly: true,
+  });
 });

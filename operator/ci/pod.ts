@@ -34,6 +34,11 @@ export type CiPod = Required<
 >;
 
 const WORKSPACE = '/workspace';
+/**
+ * Where the builder sees it. Kaniko takes what is mounted for none of the image: beneath any other folder, files that a Dockerfile puts there would
+ * be lost without a word.
+ */
+const BUILD_WORKSPACE = '/kaniko/workspace';
 /** Where tests put what is to be kept; the payload's artifacts and junit are paths in it. */
 const ARTIFACTS = '/artifacts';
 const DOCKER_CONFIG = '/kaniko/.docker';
@@ -146,6 +151,8 @@ function cloner(task: CiTask, { ci }: CiPolicy): V1Container {
       { name: CLONE_ENV.commit, value: task.commit ?? '' },
       { name: CLONE_ENV.ref, value: literal(task.ref ?? '') },
       { name: CLONE_ENV.submodules, value: String(task.submodules) },
+      { name: CLONE_ENV.context, value: literal(task.context) },
+      { name: CLONE_ENV.dockerfile, value: literal(dockerfileOf(task)) },
       ...(gitSecret === undefined
         ? []
         : [fromSecret(CLONE_ENV.user, 'username', true), fromSecret(CLONE_ENV.password, 'password', false)]),
@@ -160,12 +167,16 @@ function cloner(task: CiTask, { ci }: CiPolicy): V1Container {
   };
 }
 
+function dockerfileOf({ dockerfile, context }: CiTask): string {
+  return dockerfile ?? (context === '.' ? 'Dockerfile' : `${context}/Dockerfile`);
+}
+
 function builder(task: CiTask, image: string, { ci }: CiPolicy): V1Container {
   const { registrySecret, builder: settings } = ci;
   const args = executorArgs({
-    workspace: WORKSPACE,
+    workspace: BUILD_WORKSPACE,
     context: task.context,
-    dockerfile: task.dockerfile ?? (task.context === '.' ? 'Dockerfile' : `${task.context}/Dockerfile`),
+    dockerfile: dockerfileOf(task),
     destinations: [image],
     buildArgs: task.build_args,
     target: task.target,
@@ -186,7 +197,7 @@ function builder(task: CiTask, image: string, { ci }: CiPolicy): V1Container {
     },
     terminationMessagePolicy: 'FallbackToLogsOnError',
     volumeMounts: [
-      { name: 'workspace', mountPath: WORKSPACE },
+      { name: 'workspace', mountPath: BUILD_WORKSPACE, readOnly: true },
       ...(registrySecret === undefined ? [] : [{ name: 'docker-config', mountPath: DOCKER_CONFIG, readOnly: true }]),
     ],
   };

@@ -12,8 +12,11 @@ const namespace = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, {
 });
 
 const CAPABILITY = 'must be a capability without CAP_, such as "CHOWN"';
-/** What unpacking layers, and a RUN that changes owners or users, needs; SETFCAP for layers with file capabilities. */
-const BUILDER_CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'SETFCAP', 'SETGID', 'SETUID'];
+/**
+ * What unpacking layers, and a RUN that changes owners or users, needs. SETFCAP: for files with capabilities. FSETID: setgid bits would be lost
+ * without a word. KILL: the executor ends what a RUN leaves behind, also as another user. All are within Pod Security baseline.
+ */
+const BUILDER_CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'SETFCAP', 'SETGID', 'SETUID'];
 
 const builderSchema = z
   .strictObject({
@@ -21,7 +24,14 @@ const builderSchema = z
       .default(`ghcr.io/osscontainertools/kaniko:${KANIKO_VERSION}`)
       .describe("Image of the builder: Kaniko's executor, or another that takes its arguments."),
     flags: z
-      .array(z.string().startsWith('--', { error: 'must be a flag such as "--reproducible"' }))
+      .array(
+        z
+          .string()
+          .startsWith('--', { error: 'must be a flag such as "--reproducible"' })
+          .refine((flag) => !flag.startsWith('--kaniko-dir'), {
+            error: 'would move the folder that the repository is mounted in. Remove it',
+          }),
+      )
       .default([])
       .describe('Further arguments of the builder.'),
     cache: imageRepository

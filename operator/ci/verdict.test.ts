@@ -31,7 +31,7 @@ const REPORT = formatCiReport({
   problems: [],
   url: 'https://blobs.example/report.json',
 });
-const GOOD: CiEnds = { clone: end(COMMIT), build: end(DIGEST), task: end(), report: end(REPORT) };
+const GOOD: CiEnds = { clone: end(COMMIT), build: end(), task: end(), report: end(REPORT), digest: DIGEST };
 
 test('a task whose tests passed', () => {
   expect(ciVerdict(GOOD, IMAGE)).toEqual({
@@ -60,7 +60,6 @@ test('failing tests are a result, with their last words', () => {
 });
 
 describe('what failed is told apart', () => {
-  const build = (message: string, exitCode = 1) => ({ clone: end(COMMIT), build: broken(exitCode, message) });
   test.each<[string, CiEnds, string, RegExp]>([
     [
       'the clone',
@@ -69,35 +68,12 @@ describe('what failed is told apart', () => {
       /exit code 128.*could not read Username/,
     ],
     [
-      'a RUN',
-      build('error building image: error building stage: failed to execute command: exit status 7', 7),
+      'a repository without what is to be built',
+      { clone: broken(66, 'cloning https://x at y\nthe repository has no file Dockerfile at commit ab') },
       'BuildFailed',
-      /a step of the Dockerfile failed \(exit code 7\)/,
+      /^there is nothing to build: the repository has no file Dockerfile at commit ab$/,
     ],
-    [
-      'the right to push',
-      build('error checking push permissions -- make sure you entered the correct tag name'),
-      'PushFailed',
-      /may not be pushed/,
-    ],
-    [
-      'the push',
-      build('INFO[0009] Pushing\nerror pushing image: failed to push to destination'),
-      'PushFailed',
-      /could not be pushed/,
-    ],
-    [
-      'a Dockerfile that is not there',
-      build('Error: error resolving dockerfile path: please provide a valid path'),
-      'BuildFailed',
-      /is not there/,
-    ],
-    [
-      'a base image that is not there',
-      build('error building image: MANIFEST_UNKNOWN: manifest unknown'),
-      'RegistryFailed',
-      /a base image cannot be read/,
-    ],
+    ['a clone for memory', { clone: broken(137, '', 'OOMKilled') }, 'OutOfMemory', /the clone was killed/],
     ['memory', { clone: end(COMMIT), build: broken(137, '', 'OOMKilled') }, 'OutOfMemory', /the build was killed/],
   ])('%s', (_, ends, category, words) => {
     expect(ciVerdict(ends, IMAGE)).toMatchObject({
@@ -108,8 +84,122 @@ describe('what failed is told apart', () => {
   });
 });
 
+/** The last lines that Kaniko v1.28.3 printed for each, as they were seen. */
+describe('a build that failed', () => {
+  const STAGE = 'error building image: error building stage:';
+  test.each<[string, number, string, string, RegExp]>([
+    [
+      'a RUN',
+      3,
+      `${STAGE} failed to execute command: waiting for process to exit: exit status 3`,
+      'BuildFailed',
+      /^a step .*\(exit code 3\)/,
+    ],
+    [
+      'a RUN for memory',
+      255,
+      `${STAGE} failed to execute command: waiting for process to exit: signal: killed`,
+      'OutOfMemory',
+      /most likely for memory/,
+    ],
+    [
+      'the right to push',
+      1,
+      'error checking push permissions: checking push permission for "r/x": POST http://r/v2/x/blobs/uploads/: UNAUTHORIZED: authentication required; []',
+      'PushFailed',
+      /may not be pushed/,
+    ],
+    [
+      'a registry that is away',
+      1,
+      'error checking push permissions: checking push permission for "r/x": creating push check transport for r failed: Get "https://r/v2/": dial tcp: lookup r: no such host',
+      'RegistryFailed',
+      /does not answer/,
+    ],
+    [
+      'the push',
+      1,
+      'error pushing image: failed to push to destination r/x: PUT http://r/v2/x/manifests/1: DENIED: quota exceeded',
+      'PushFailed',
+      /could not be pushed/,
+    ],
+    [
+      'no base image',
+      1,
+      'error building image: unable to complete operation after 3 attempts, last error: GET http://r/v2/nothing/manifests/1: MANIFEST_UNKNOWN: manifest unknown',
+      'RegistryFailed',
+      /a base image cannot be read/,
+    ],
+    [
+      'a base that is throttled',
+      1,
+      'error building image: unable to complete operation after 3 attempts, last error: GET https://r/v2/x: TOOMANYREQUESTS: slow down',
+      'RegistryFailed',
+      /a base image/,
+    ],
+    [
+      'a layer that is not given',
+      1,
+      `${STAGE} failed to get filesystem from image: GET http://r/v2/x/blobs/y: unexpected status code 502`,
+      'RegistryFailed',
+      /a base image/,
+    ],
+    ['an empty FROM', 1, 'error building image: could not parse reference: ', 'BuildFailed', /a FROM names no image/],
+    [
+      'a wrong Dockerfile',
+      1,
+      'error building image: parsing dockerfile: dockerfile parse error on line 3: unknown instruction: RUNN',
+      'BuildFailed',
+      /not valid/,
+    ],
+    [
+      'no such stage',
+      1,
+      'error building image: error finding target stage: "nope" is not a valid target build stage',
+      'BuildFailed',
+      /not valid/,
+    ],
+    [
+      'a COPY of nothing',
+      1,
+      `${STAGE} failed to get files used from context: failed to get fileinfo for /kaniko/workspace/absent.txt: lstat: no such file`,
+      'BuildFailed',
+      /not in the context/,
+    ],
+    [
+      'its arguments',
+      1,
+      'Error: unknown flag: --nope\nUsage:\n\nUse "executor [command] --help" for more information about a command.\n',
+      'ContainerConfig',
+      /refuses its arguments/,
+    ],
+    [
+      'a RUN that speaks as a registry',
+      1,
+      `npm error 401 UNAUTHORIZED\n  error pushing image: no\n${STAGE} failed to execute command: waiting for process to exit: exit status 1`,
+      'BuildFailed',
+      /^a step/,
+    ],
+    [
+      'a RUN whose words come last',
+      1,
+      `error checking push permissions: DENIED\nand then some more`,
+      'PushFailed',
+      /may not be pushed/,
+    ],
+    ['nothing that is known', 2, 'x', 'BuildFailed', /^a step of the Dockerfile failed \(exit code 2\)/],
+  ])('%s', (_, exitCode, words, category, message) =>
+    expect(
+      ciVerdict({ clone: end(COMMIT), build: broken(exitCode, `INFO[0001] Building\n${words}\n`) }, IMAGE),
+    ).toMatchObject({
+      kind: 'failed',
+      diagnosis: { category, message: expect.stringMatching(message) },
+    }),
+  );
+});
+
 test.each<[string, CiEnds]>([
-  ['a pod that is cut off before its tests', { clone: end(COMMIT), build: end(DIGEST) }],
+  ['a pod that is cut off before its tests', { clone: end(COMMIT), build: end() }],
   ['one of which nothing ran', {}],
 ])('%s is not judged here, and what is known is told', (_, ends) =>
   expect(ciVerdict(ends, IMAGE)).toMatchObject({
@@ -117,7 +207,6 @@ test.each<[string, CiEnds]>([
     result: {
       conclusion: 'failure',
       ...(ends.clone && { commit: COMMIT }),
-      ...(ends.build && { digest: DIGEST }),
       problems: [],
     },
   }),

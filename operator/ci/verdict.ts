@@ -8,6 +8,7 @@ import { parseCiReport } from '../../contract/ci-report.ts';
 import type { CiResult } from '../../contract/ci-result.ts';
 import { type Category, type Diagnosis, diagnose } from '../../contract/diagnosis.ts';
 import { speaksOfRights } from '../jobs/rights.ts';
+import { CLONE_EXIT } from './clone.ts';
 
 /** How a container ended. Times are milliseconds since the epoch. */
 export interface ContainerEnd {
@@ -20,8 +21,10 @@ export interface ContainerEnd {
   readonly finishedAt: number | undefined;
 }
 
-/** The containers of the pod that have ended. */
-export type CiEnds = Readonly<Partial<Record<'clone' | 'build' | 'task' | 'report', ContainerEnd>>>;
+/** The containers of the pod that have ended, and the digest of the image that the node pulled for the tests: `sha256:…`. */
+export type CiEnds = Readonly<Partial<Record<'clone' | 'build' | 'task' | 'report', ContainerEnd>>> & {
+  readonly digest?: string;
+};
 
 /** Completed, failed, or not the containers' own doing: a deadline, a lost node, a pod that did not start. */
 export type CiVerdict =
@@ -59,14 +62,14 @@ export function resultWithoutPod(image: string, isSuccess: boolean): CiResult {
   };
 }
 
-function resultOf({ clone, build, task, report }: CiEnds, image: string): CiResult {
+function resultOf({ clone, build, task, report, digest }: CiEnds, image: string): CiResult {
   const told = parseCiReport(report?.message ?? '');
   const isSuccess = task?.exitCode === 0;
   return {
     conclusion: isSuccess ? 'success' : 'failure',
-    ...given('commit', matching(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/, clone)),
+    ...given('commit', commitOf(clone)),
     image,
-    ...given('digest', matching(/^sha256:[0-9a-f]{64}$/, build)),
+    ...given('digest', digest),
     ...given('exit_code', task === undefined || couldNotStart(task) ? undefined : task.exitCode),
     stage_seconds: { ...seconds('clone', clone), ...seconds('build', build), ...seconds('test', task) },
     ...given('tests', told?.tests),
@@ -116,9 +119,9 @@ function startFailure({ message }: ContainerEnd): Diagnosis {
   return diagnose('ContainerConfig', `the tests could not start: ${lastWords(message)}${remedy}`);
 }
 
-function matching(pattern: RegExp, end: ContainerEnd | undefined): string | undefined {
-  const text = end?.message.trim() ?? '';
-  return pattern.test(text) ? text : undefined;
+function commitOf(clone: ContainerEnd | undefined): string | undefined {
+  const text = clone?.message.trim() ?? '';
+  return /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(text) ? text : undefined;
 }
 
 function seconds(stage: string, end: ContainerEnd | undefined): Readonly<Record<string, number>> {
@@ -130,21 +133,54 @@ function cloneFailure(end: ContainerEnd): Diagnosis {
   const words = `(exit code ${end.exitCode}): ${lastWords(end.message)}`;
   if (end.reason === OUT_OF_MEMORY)
     return diagnose('OutOfMemory', `the clone was killed for memory ${words}. Raise ci.builder.resources.memory`);
+  if (end.exitCode === CLONE_EXIT.nothingToBuild)
+    return diagnose(
+      'BuildFailed',
+      `there is nothing to build: ${lastWords(end.message.trim().split('\n').at(-1) ?? '')}`,
+    );
   return diagnose('CloneFailed', `the repository could not be cloned ${words}`);
 }
 
 /**
- * Kaniko exits with a failing RUN's own code, else with 1, so that its code tells nothing; the beginning of its last error line does, as far as
- * it goes: the executor's own words, in its cmd/root.go.
+ * The executor exits with a failing RUN's own code, else with 1, so that its code tells nothing. Its last line that begins as one of its errors
+ * does tell; not any line, since the log repeats the Dockerfile and what its commands print, which may come after that line too. Each was seen
+ * to be printed by v1.28.3.
  */
+const ERROR_LINE = /^error (?:building image|checking push permissions|pushing image)\b.*$/gm;
+
 const TROUBLE: readonly (readonly [pattern: RegExp, category: Category, what: string])[] = [
-  [/\berror checking push permissions/, 'PushFailed', 'the image may not be pushed there'],
-  [/\berror pushing image/, 'PushFailed', 'the image was built, and could not be pushed'],
-  [/\berror resolving (?:dockerfile path|source context)/, 'BuildFailed', 'the Dockerfile or its context is not there'],
-  [/MANIFEST_UNKNOWN|UNAUTHORIZED|NAME_UNKNOWN|DENIED/, 'RegistryFailed', 'a base image cannot be read'],
+  [
+    /^error checking push permissions: .*(?:creating push check transport|dial tcp|no such host|connection refused|timeout)/,
+    'RegistryFailed',
+    'the registry that the image is to be pushed to does not answer',
+  ],
+  [/^error checking push permissions\b/, 'PushFailed', 'the image may not be pushed there'],
+  [/^error pushing image\b/, 'PushFailed', 'the image was built, and could not be pushed'],
+  [
+    /^error building image: .*signal: killed$/,
+    'OutOfMemory',
+    'a step of the Dockerfile was killed, most likely for memory',
+  ],
+  [
+    /^error building image: (?:error building stage: failed to get filesystem from image: )?(?:unable to complete operation after \d+ attempts|GET https?:|Get "https?:)/,
+    'RegistryFailed',
+    'a base image cannot be read',
+  ],
+  [/^error building image: could not parse reference:/, 'BuildFailed', 'a FROM names no image'],
+  [
+    /^error building image: (?:parsing dockerfile|error finding target stage):/,
+    'BuildFailed',
+    'the Dockerfile is not valid',
+  ],
+  [
+    /^error building image: error building stage: failed to get files used from context:/,
+    'BuildFailed',
+    'a COPY or ADD names what is not in the context',
+  ],
 ];
 
-const OF_A_STEP = [/./, 'BuildFailed', 'a step of the Dockerfile failed'] as const;
+/** Its last line where it does not take its arguments; the reason stands before pages of usage. */
+const USAGE = /Use "executor \[command\] --help" for more information about a command\.\s*$/;
 
 function buildFailure(end: ContainerEnd): Diagnosis {
   const words = lastWords(end.message);
@@ -152,9 +188,17 @@ function buildFailure(end: ContainerEnd): Diagnosis {
     const killed = `the build was killed (exit code ${end.exitCode}, ${end.reason || 'no reason given'})`;
     return diagnose('OutOfMemory', `${killed}: ${words}. Raise ci.builder.resources.memory of the task type`);
   }
-  const [, category, what] = TROUBLE.find(([pattern]) => pattern.test(end.message)) ?? OF_A_STEP;
+  if (USAGE.test(end.message))
+    return diagnose(
+      'ContainerConfig',
+      'the builder refuses its arguments: check ci.builder.flags of the task type, and its log',
+    );
+  const line = end.message.match(ERROR_LINE)?.at(-1) ?? '';
+  const [, category, what] = TROUBLE.find(([pattern]) => pattern.test(line)) ?? OF_A_STEP;
   return diagnose(category, `${what} (exit code ${end.exitCode}): ${words}`);
 }
+
+const OF_A_STEP = [/./, 'BuildFailed', 'a step of the Dockerfile failed'] as const;
 
 function lastWords(text: string): string {
   return text.trim().slice(-LONGEST_WORDS).toWellFormed() || 'it has said nothing';

@@ -49,7 +49,7 @@ const job = (annotations: Record<string, string> = {}) =>
       ...annotations,
     },
   });
-const BUILT = { clone: stage(5, 0, COMMIT), build: stage(15, 0, DIGEST) };
+const BUILT = { clone: stage(5, 0, COMMIT), build: stage(15, 0), digest: DIGEST };
 
 test('tests that passed: a result, and the operator tells of it', () => {
   expect(outcomeOf(job(), COMPLETE, [pod({ ...BUILT, task: stage(25, 0) })])).toMatchObject({

@@ -3,7 +3,15 @@ import { ANNOTATION, LABEL, POD_ANNOTATION, STATE } from '../../contract/identit
 import { testPod } from '../../testing/jobs.ts';
 import { type Behaviour, behaviours } from '../../testing/pod-status.ts';
 import { EPOCH } from '../../testing/virtual-clock.ts';
-import { fullJob, JOB_NAME_LABEL, jobRecord, podRecord, type RawJob, type TaskContainer } from './records.ts';
+import {
+  fullJob,
+  JOB_NAME_LABEL,
+  jobRecord,
+  podRecord,
+  type RawJob,
+  type RawPod,
+  type TaskContainer,
+} from './records.ts';
 
 /** A Job as the API server gives it, with much that is not kept. */
 const raw: RawJob = {
@@ -154,4 +162,28 @@ describe('podRecord, of what a real kubelet reports', () => {
     expect(pod.task).toMatchObject({ kind: 'terminated', exitCode: 0, startedAt: undefined, finishedAt: undefined });
     expect(podRecord({ status: { containerStatuses: [{ name: 'task', state: {} }] } }).task).toBeUndefined();
   });
+});
+
+test('of a CI task’s pod the ends of its other containers are kept, and the digest of what the node pulled', () => {
+  const digest = `sha256:${'ab'.repeat(32)}`;
+  const ended = {
+    exitCode: 0,
+    reason: 'Completed',
+    startedAt: '2026-01-01T00:00:00Z',
+    finishedAt: '2026-01-01T00:00:05Z',
+  };
+  const raw: RawPod = {
+    metadata: { labels: { 'slipway.dev/kind': 'ci' } },
+    status: {
+      initContainerStatuses: [
+        { name: 'report', state: { running: { startedAt: '2026-01-01T00:00:00Z' } } },
+        { name: 'clone', state: { terminated: { ...ended, message: 'commit' } } },
+        { name: 'build', state: { waiting: { reason: 'PodInitializing' } } },
+      ],
+      containerStatuses: [{ name: 'task', imageID: `registry.example.com/ci/app@${digest}` }],
+    },
+  };
+  expect(podRecord(raw).ci).toMatchObject({ clone: { exitCode: 0, message: 'commit' }, digest });
+  expect(Object.keys(podRecord(raw).ci ?? {})).toEqual(['clone', 'digest']);
+  expect(podRecord({ ...raw, metadata: {} })).not.toHaveProperty('ci');
 });

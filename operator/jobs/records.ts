@@ -186,6 +186,7 @@ interface RawCondition {
 }
 interface RawContainerStatus {
   name?: string;
+  imageID?: string;
   state?: {
     waiting?: { reason?: string; message?: string };
     running?: { startedAt?: string };
@@ -254,16 +255,20 @@ export function podRecord(raw: RawPod): PodRecord {
     message: status.message ?? '',
     disrupted: (status.conditions ?? []).some((one) => one.type === 'DisruptionTarget' && one.status === 'True'),
     task: container === undefined ? undefined : taskContainer(container),
-    ...(metadata.labels?.[LABEL.kind] === CI_KIND ? { ci: ciEnds(status.initContainerStatuses ?? []) } : {}),
+    ...(metadata.labels?.[LABEL.kind] === CI_KIND
+      ? { ci: ciEnds(status.initContainerStatuses ?? [], container?.imageID) }
+      : {}),
   };
 }
 
-function ciEnds(init: readonly RawContainerStatus[]): NonNullable<PodRecord['ci']> {
+function ciEnds(init: readonly RawContainerStatus[], imageID = ''): NonNullable<PodRecord['ci']> {
   const ends = init.flatMap((status) => {
     const state = taskContainer(status);
     return state?.kind === 'terminated' ? [[status.name ?? '', state] as const] : [];
   });
-  return Object.fromEntries(ends);
+  // The kubelet has it as REPOSITORY@DIGEST, of what it pulled.
+  const digest = /@(sha256:[0-9a-f]{64})$/.exec(imageID)?.[1];
+  return { ...Object.fromEntries(ends), ...(digest === undefined ? {} : { digest }) };
 }
 
 /** A Job with its message text. */

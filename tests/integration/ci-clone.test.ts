@@ -27,10 +27,14 @@ interface Options {
   readonly commit?: string;
   readonly ref?: string;
   readonly submodules?: boolean;
+  readonly context?: string;
+  readonly dockerfile?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 
-async function clone({ repository = 'app', commit = '', ref = '', submodules = false, env = {} }: Options) {
+async function clone(options: Options) {
+  const { repository = 'app', commit = '', ref = '', submodules = false, env = {} } = options;
+  const { context = '.', dockerfile = 'Dockerfile' } = options;
   const directory = await mkdtempDisposable(join(tmpdir(), 'slipway-clone-'));
   const log = `${directory.path}.log`;
   const { code, stdout, stderr } = await attempt('sh', ['-c', CLONE_SCRIPT], {
@@ -40,6 +44,8 @@ async function clone({ repository = 'app', commit = '', ref = '', submodules = f
       [CLONE_ENV.commit]: commit,
       [CLONE_ENV.ref]: ref,
       [CLONE_ENV.submodules]: String(submodules),
+      [CLONE_ENV.context]: context,
+      [CLONE_ENV.dockerfile]: dockerfile,
       CI_TERMINATION_LOG: log,
       ...env,
     },
@@ -124,4 +130,18 @@ test('a server that gives another commit than was asked for is not believed', as
   await using cloned = await clone({ commit: 'a'.repeat(40) });
   expect([CLONE_EXIT.wrongCommit, 1, 128]).toContain(cloned.code);
   expect(cloned.message).toBe('');
+});
+
+test('a repository without what is to be built is told so, with the commit', async () => {
+  const commit = second;
+  await using noFile = await clone({ commit, dockerfile: 'docker/Dockerfile' });
+  expect([noFile.code, noFile.output.trim().split('\n').at(-1)]).toEqual([
+    CLONE_EXIT.nothingToBuild,
+    `the repository has no file docker/Dockerfile at commit ${commit}`,
+  ]);
+  await using noFolder = await clone({ commit, context: 'services/$(id)' });
+  expect([noFolder.code, noFolder.output.trim().split('\n').at(-1)]).toEqual([
+    CLONE_EXIT.nothingToBuild,
+    `the repository has no folder services/$(id) at commit ${commit}`,
+  ]);
 });
