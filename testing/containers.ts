@@ -2,11 +2,10 @@
  * Everything in containers, by testcontainers: our images from our Dockerfiles; Azurite and PostgreSQL from their public images where a
  * registry is reachable, else built here. All use the host's network: the engine of the tests has no other.
  */
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
 import pg from 'pg';
 import { AZURITE_ACCOUNT, AZURITE_KEY } from '#/testing/azurite.ts';
 import { type Docker, startDocker } from '#/testing/docker.ts';
+import { freePort } from '#/testing/free-port.ts';
 import { buildImage, loadBase } from '#/testing/images.ts';
 
 /** The engine with our images, and what runs in it. Disposing of it ends both. */
@@ -127,12 +126,4 @@ async function builtAzurite(docker: Docker): Promise<string> {
   ];
   await docker.docker(['build', '--network', 'host', ...args, '.'], { timeoutMs: 600_000 });
   return tag;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
 }

@@ -2,6 +2,7 @@ import { mkdir, mkdtempDisposable, readdir, rename, rm, stat, writeFile } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { rolldown } from 'rolldown';
 import { cacheDirectory } from '#/testing/cache.ts';
 import { type Docker, startDocker } from '#/testing/docker.ts';
 import { run } from '#/testing/shell.ts';
@@ -79,10 +80,27 @@ async function derive(engine: Docker, { name, dockerfile, from, files }: Derived
 }
 
 /** The archive of an image with Python: a worker of somebody else. */
-export async function pythonArchive(): Promise<string> {
+export const pythonArchive = (): Promise<string> => archive('python');
+
+/** The archive of a base image for images that tests build: a shell with the usual commands. */
+export const busyboxArchive = (): Promise<string> => archive('busybox');
+
+/** The archive of an image with git and a shell, which runs as user 65532: what clones a repository. */
+export const gitArchive = (): Promise<string> => archive('git');
+
+/** The archive of the stand-in for Kaniko's executor (builder/README.md), whose entrypoint takes the executor's arguments. */
+export async function builderArchive(): Promise<string> {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'slipway-stand-in-'));
+  await using build = await rolldown({ input: 'testing/builder/main.ts', cwd: root, platform: 'node' });
+  await build.write({ dir: folder.path, format: 'esm', entryFileNames: 'executor.mjs' });
+  return await archive('kaniko-stand-in', { STAND_IN: join(folder.path, 'executor.mjs') });
+}
+
+/** Makes an image of this machine's files, unless it is there; by content. */
+async function archive(name: string, more: Record<string, string> = {}): Promise<string> {
   await mkdir(directory, { recursive: true });
-  await run(archives, ['build', 'python'], { env: { IMAGES: directory, NODE_BIN: process.execPath } });
-  return (await run(archives, ['path', 'python'], { env: { IMAGES: directory } })).trim();
+  await run(archives, ['build', name], { env: { IMAGES: directory, NODE_BIN: process.execPath, ...more } });
+  return (await run(archives, ['path', name], { env: { IMAGES: directory } })).trim();
 }
 
 /** Saves an image under the name of its id, so that an unchanged one is not written again. */
@@ -104,20 +122,16 @@ async function save({ docker, host }: Docker, image: Image): Promise<string> {
 
 /** Makes an image that our own are built on, or that stands for a public one, and gives it to the engine. */
 export async function loadBase(host: string, name: 'base' | 'builder' | 'postgres'): Promise<string> {
-  await mkdir(directory, { recursive: true });
-  await run(archives, ['build', name], { env: { IMAGES: directory, NODE_BIN: process.execPath } });
-  const archive = (await run(archives, ['path', name], { env: { IMAGES: directory } })).trim();
-  const target = `docker-daemon:slipway-test/${name}:latest`;
-  await run('skopeo', [
-    '--insecure-policy',
-    'copy',
-    '--quiet',
-    '--dest-daemon-host',
-    host,
-    `oci-archive:${archive}`,
-    target,
-  ]);
-  return `slipway-test/${name}:latest`;
+  return loadArchive(host, await archive(name), name);
+}
+
+/** Gives an archive to the engine, under a name of the tests' own, which it returns. */
+export async function loadArchive(host: string, file: string, name: string): Promise<string> {
+  const target = `slipway-test/${name}:latest`;
+  const daemon = ['--dest-daemon-host', host];
+  const copy = ['--insecure-policy', 'copy', '--quiet', ...daemon, `oci-archive:${file}`, `docker-daemon:${target}`];
+  await run('skopeo', copy);
+  return target;
 }
 
 const exists = (path: string) => stat(path).then(Boolean, () => false);

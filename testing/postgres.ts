@@ -1,11 +1,11 @@
 /** A real PostgreSQL on a free port of loopback, with an empty database: about 2 s to start. */
 import { execFile } from 'node:child_process';
 import { chown, mkdtempDisposable, readdir } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
+import { freePort } from '#/testing/free-port.ts';
 
 /** A running server. */
 export interface Postgres extends AsyncDisposable {
@@ -59,12 +59,4 @@ export async function startPostgres(host = '127.0.0.1'): Promise<Postgres> {
   starting.defer(() => pool.end());
   const running = starting.move();
   return { url, pool, [Symbol.asyncDispose]: () => running.disposeAsync() };
-}
-
-async function freePort(host: string): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done, fail) => server.once('error', fail).listen(0, host, done));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
 }

@@ -1,0 +1,143 @@
+/** COPY. */
+import {
+  chmod,
+  chown,
+  copyFile,
+  link,
+  lstat,
+  mkdir,
+  readdir,
+  readlink,
+  realpath,
+  rm,
+  stat,
+  symlink,
+  unlink,
+  utimes,
+} from 'node:fs/promises';
+import { basename, dirname, join, normalize, resolve } from 'node:path';
+import { type Ignored, unlessGone } from './root.ts';
+import type { Owner } from './users.ts';
+import { glob } from './words.ts';
+
+/** What is copied, with variables put in. */
+export interface Copy {
+  /** Where sources are looked for. */
+  readonly root: string;
+  readonly sources: readonly string[];
+  readonly destination: string;
+  readonly workdir: string;
+  /** Undefined: as it was. */
+  readonly owner: Owner | undefined;
+  /** Undefined: as it was. */
+  readonly mode: number | undefined;
+  /** By .dockerignore; relative to the root. */
+  readonly excluded: (path: string) => boolean;
+  readonly ignored: Ignored;
+}
+
+/** Copies; throws for a source that is not there. */
+export async function copy(request: Copy): Promise<void> {
+  const sources = await matching(request);
+  const isOne = sources.length === 1;
+  const target = resolve('/', request.workdir, request.destination) + (/[/.]$/.test(request.destination) ? '/' : '');
+  const isFolder = await isDirectory(target);
+  for (const source of sources) {
+    const from = join(request.root, source);
+    await inside(request.root, from);
+    const stats = await lstat(from).catch((error: NodeJS.ErrnoException) => {
+      throw new Error(`lstat ${from}: ${error.code === 'ENOENT' ? 'no such file or directory' : error.message}`);
+    });
+    if (!isOne && !isFolder && !stats.isDirectory())
+      throw new Error(
+        "when specifying multiple sources in a COPY command, destination must be a directory and end in '/'",
+      );
+    const to = stats.isDirectory() || !isFolder ? target : join(target, basename(source));
+    await copyAny(
+      { ...request, inodes: new Map() },
+      source,
+      await resolved(normalize(to).replace(/(?<=.)\/$/, '')),
+      true,
+    );
+  }
+}
+
+async function matching({ root, sources }: Copy): Promise<string[]> {
+  const cleaned = sources.map((source) => normalize(source).replace(/(?<=.)\/$/, ''));
+  if (!cleaned.some((source) => /[*?[]/.test(source))) return cleaned;
+  const all = (await readdir(root, { recursive: true })).sort();
+  return cleaned.flatMap((source) => {
+    const pattern = glob(source.replace(/^\//, ''));
+    return all.filter((path) => pattern.test(path));
+  });
+}
+
+/** A link of a stage's could lead out of where it was unpacked. */
+async function inside(root: string, path: string): Promise<void> {
+  const folder = await realpath(dirname(path)).catch(unlessGone);
+  const real = await realpath(root);
+  if (folder !== undefined && `${folder}/`.startsWith(`${real}/`)) return;
+  if (folder !== undefined && path !== root)
+    throw new Error(`the stand-in for Kaniko cannot do a COPY from ${path}: it leads to ${folder}`);
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  const stats = await stat(path).catch(unlessGone);
+  return stats?.isDirectory() ?? path.endsWith('/');
+}
+
+/** The path without links in its folders; a link that is itself the destination is replaced, not followed. */
+async function resolved(path: string): Promise<string> {
+  const stats = await lstat(path).catch(unlessGone);
+  if (path === '/') return path;
+  return stats && !stats.isSymbolicLink() ? realpath(path) : join(await resolved(dirname(path)), basename(path));
+}
+
+type Copying = Copy & { readonly inodes: Map<number, string> };
+
+async function copyAny(copying: Copying, source: string, to: string, isTop: boolean): Promise<void> {
+  const { root, excluded, ignored, inodes, mode } = copying;
+  const from = join(root, source);
+  const stats = await lstat(from);
+  const { uid, gid } = copying.owner ?? stats;
+  if (stats.isDirectory()) {
+    const isLeftOut = (!isTop && excluded(source)) || ignored(to);
+    if (!isLeftOut) {
+      const before = await lstat(to).catch(unlessGone);
+      if (before && !before.isDirectory()) await unlink(to);
+      await mkdir(to, { recursive: true });
+      if (!before) await chmod(to, isTop ? 0o755 : stats.mode & 0o1777); // mkdir(2) knows no set-group-ID
+      if (!isTop && mode !== undefined) await chmod(to, mode);
+      await chown(to, uid, gid);
+    }
+    // Also of one that is left out: a pattern may make exceptions.
+    for (const name of (await readdir(from)).sort()) await copyAny(copying, join(source, name), join(to, name), false);
+    if (!isLeftOut) await utimes(to, stats.atime, stats.mtime);
+    return;
+  }
+  if (excluded(source) || ignored(to)) return;
+  const isLink = stats.isSymbolicLink();
+  await makeParents(dirname(to), isLink ? undefined : { uid, gid });
+  const before = await lstat(to).catch(unlessGone);
+  if (isLink || before?.isSymbolicLink()) await rm(to, { recursive: true, force: true });
+  if (isLink) return symlink(await readlink(from), to);
+  if (!stats.isFile()) throw new Error(`the stand-in for Kaniko cannot do the kind of file that ${from} is`);
+  const original = stats.nlink > 1 ? inodes.get(stats.ino) : undefined;
+  if (original !== undefined) {
+    await rm(to, { force: true });
+    return link(original, to);
+  }
+  inodes.set(stats.ino, to);
+  await copyFile(from, to);
+  await chown(to, uid, gid);
+  await chmod(to, mode ?? stats.mode & 0o7777);
+  await utimes(to, stats.atime, stats.mtime);
+}
+
+/** @param owner of those that are made */
+async function makeParents(folder: string, owner: Owner | undefined): Promise<void> {
+  if (await lstat(folder).catch(unlessGone)) return;
+  await makeParents(dirname(folder), owner);
+  await mkdir(folder);
+  if (owner) await chown(folder, owner.uid, owner.gid);
+}
