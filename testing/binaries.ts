@@ -13,10 +13,10 @@ export const binDirectory = join(cacheDirectory, 'k8s-v1.35.8');
 const HOUR = 3_600_000;
 
 /**
- * Builds what is missing of the binaries for a control plane (`build`), for a node besides (`node`), for checking workflows (`lint`) or for
- * judging network policies (`policy`), and shows its progress.
+ * Builds what is missing of the binaries for a control plane (`build`), for a node besides (`node`), for checking workflows (`lint`), for
+ * judging network policies (`policy`) or of the registry alone, and shows its progress.
  */
-export async function ensureBinaries(set: 'build' | 'node' | 'lint' | 'policy'): Promise<void> {
+export async function ensureBinaries(set: 'build' | 'node' | 'lint' | 'policy' | 'registry'): Promise<void> {
   const env = { BIN: binDirectory };
   const missing = async () => (await run(controlPlaneScript, ['missing', set], { env })).trim().split('\n').join(', ');
   if ((await missing()) === '') return;

@@ -43,7 +43,7 @@ const script = fileURLToPath(new URL('./images/registry.sh', import.meta.url));
 
 /** Starts it on a free port. @param auth whether it asks for user and password (basic auth), for reading too */
 export async function startRegistry({ auth = false, host = '127.0.0.1' } = {}): Promise<Registry> {
-  await ensureBinaries('node');
+  await ensureBinaries('registry');
   const name = `${host}:${await freePort(host)}`;
   const started = await service({
     name: 'registry',

@@ -24,7 +24,7 @@ export const tiers: readonly Tier[] = [
   { name: 'control-plane', obstacle: () => first([...controlPlane, ...commands('curl', 'jq')]) },
   { name: 'chaos', obstacle: () => first(controlPlane) },
   { name: 'containers', obstacle: () => first([linux, root, ...commands(...engine, 'debootstrap')]) },
-  { name: 'images', obstacle: () => first([linux, root, ...commands(...engine, 'jq')]) },
+  { name: 'images', obstacle: () => first([linux, root, go, ...commands(...engine, 'git', 'curl', 'jq')]) },
   { name: 'live', optIn: true, obstacle: async () => liveObstacle(process.env) },
   { name: 'e2e', obstacle: () => first([linux, root, go, ...commands(...engine, ...node, 'jq')]) },
 ];

@@ -51,7 +51,7 @@ export interface Reference {
 /** Takes a name apart; one without a registry is of Docker Hub. */
 export function parseReference(name: string): Reference {
   const [, host, path = '', tag, digest] =
-    /^(?:((?:[^/]*[.:][^/]*|localhost))\/)?([a-z0-9][a-z0-9._/-]*)(?::([\w][\w.-]{0,127}))?(?:@(sha256:[0-9a-f]{64}))?$/.exec(
+    /^(?:((?:[^/]*[.:][^/]*|localhost))\/)?([a-z0-9]+(?:[._/-]+[a-z0-9]+)*)(?::([\w][\w.-]{0,127}))?(?:@(sha256:[0-9a-f]{64}))?$/.exec(
       name,
     ) ?? [];
   if (path === '') throw new Error(`could not parse reference: ${name}`);

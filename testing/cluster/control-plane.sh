@@ -4,7 +4,8 @@
 #   control-plane.sh node       builds what node/ needs besides: kubelet, kube-proxy, CoreDNS, registry (5 more minutes)
 #   control-plane.sh lint       builds actionlint, which checks .github/workflows (10 seconds)
 #   control-plane.sh policy     builds the evaluator of network policies (a minute)
-#   control-plane.sh missing build|node|lint|policy   names the binaries that one of them would build
+#   control-plane.sh registry   builds the registry alone, which a node has as well
+#   control-plane.sh missing build|node|lint|policy|registry   names the binaries that one of them would build
 #   control-plane.sh up         starts everything, KWOK where STAGES is set; prints the kubeconfig's path (about 6 seconds)
 #   control-plane.sh down       stops exactly what `up` started and removes RUN
 #   control-plane.sh apiserver-down|apiserver-again   stops the API server alone (with SIGNAL, else TERM); starts it again, and all but etcd anew
@@ -26,6 +27,7 @@ build_tools=("etcd $K8S" "kube-apiserver $K8S" "kube-controller-manager $K8S" "k
 node_tools=("kubelet $K8S" "kube-proxy $K8S" "coredns $COREDNS" "registry $REGISTRY")
 lint_tools=("actionlint $ACTIONLINT")
 policy_tools=("cyclonus $CYCLONUS")
+registry_tools=("registry $REGISTRY")
 
 # tool NAME VERSION: builds one binary unless it is there in that version.
 tool() {
@@ -60,6 +62,7 @@ build() { tools "${build_tools[@]}"; }
 node() { tools "${node_tools[@]}"; }
 lint() { tools "${lint_tools[@]}"; }
 policy() { tools "${policy_tools[@]}"; }
+registry() { tools "${registry_tools[@]}"; }
 
 missing() {
   local entry name version
@@ -149,7 +152,7 @@ down() {
 }
 
 case ${1-} in
-  build | node | lint | policy | up | down | apiserver-down | apiserver-again) "$1" ;;
+  build | node | lint | policy | registry | up | down | apiserver-down | apiserver-again) "$1" ;;
   missing) missing "$2" ;;
-  *) sed -n '2,12s/^# //p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,13s/^# //p' "$0" >&2; exit 2 ;;
 esac
