@@ -3,7 +3,6 @@ import {
   chmod,
   chown,
   copyFile,
-  link,
   lstat,
   mkdir,
   readdir,
@@ -53,12 +52,7 @@ export async function copy(request: Copy): Promise<void> {
         "when specifying multiple sources in a COPY command, destination must be a directory and end in '/'",
       );
     const to = stats.isDirectory() || !isFolder ? target : join(target, basename(source));
-    await copyAny(
-      { ...request, inodes: new Map() },
-      source,
-      await resolved(normalize(to).replace(/(?<=.)\/$/, '')),
-      true,
-    );
+    await copyAny(request, source, await resolved(normalize(to).replace(/(?<=.)\/$/, ''), stats.isDirectory()), true);
   }
 }
 
@@ -86,17 +80,15 @@ async function isDirectory(path: string): Promise<boolean> {
   return stats?.isDirectory() ?? path.endsWith('/');
 }
 
-/** The path without links in its folders; a link that is itself the destination is replaced, not followed. */
-async function resolved(path: string): Promise<string> {
+/** The path without links in its folders. The last part is left as it is, unless it is to be a folder. */
+async function resolved(path: string, isFolder: boolean): Promise<string> {
   const stats = await lstat(path).catch(unlessGone);
-  if (path === '/') return path;
-  return stats && !stats.isSymbolicLink() ? realpath(path) : join(await resolved(dirname(path)), basename(path));
+  if (stats && (isFolder || !stats.isSymbolicLink())) return realpath(path);
+  return path === '/' ? path : join(await resolved(dirname(path), true), basename(path));
 }
 
-type Copying = Copy & { readonly inodes: Map<number, string> };
-
-async function copyAny(copying: Copying, source: string, to: string, isTop: boolean): Promise<void> {
-  const { root, excluded, ignored, inodes, mode } = copying;
+async function copyAny(copying: Copy, source: string, to: string, isTop: boolean): Promise<void> {
+  const { root, excluded, ignored, mode } = copying;
   const from = join(root, source);
   const stats = await lstat(from);
   const { uid, gid } = copying.owner ?? stats;
@@ -118,16 +110,11 @@ async function copyAny(copying: Copying, source: string, to: string, isTop: bool
   if (excluded(source) || ignored(to)) return;
   const isLink = stats.isSymbolicLink();
   await makeParents(dirname(to), isLink ? undefined : { uid, gid });
-  const before = await lstat(to).catch(unlessGone);
-  if (isLink || before?.isSymbolicLink()) await rm(to, { recursive: true, force: true });
-  if (isLink) return symlink(await readlink(from), to);
-  if (!stats.isFile()) throw new Error(`the stand-in for Kaniko cannot do the kind of file that ${from} is`);
-  const original = stats.nlink > 1 ? inodes.get(stats.ino) : undefined;
-  if (original !== undefined) {
-    await rm(to, { force: true });
-    return link(original, to);
+  if (isLink) {
+    await rm(to, { recursive: true, force: true });
+    return symlink(await readlink(from), to);
   }
-  inodes.set(stats.ino, to);
+  if (!stats.isFile()) throw new Error(`the stand-in for Kaniko cannot do the kind of file that ${from} is`);
   await copyFile(from, to);
   await chown(to, uid, gid);
   await chmod(to, mode ?? stats.mode & 0o7777);

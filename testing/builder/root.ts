@@ -193,11 +193,23 @@ export async function writeLayer(file: string, before: Snapshot, ignored: Ignore
       await add(dirname(path));
       tar.entry({ name: join(dirname(path), `.wh.${basename(path)}`).slice(1), size: 0, mode: constants.S_IFREG }, '');
     }
-    for (const path of changed.sort()) await add(path);
+    for (const path of await withTargets(changed, ignored)) await add(path);
     tar.finalize();
   })();
   await Promise.all([writing, filling]);
   return { file, size, digest: `sha256:${packed.digest('hex')}`, diffId: `sha256:${unpacked.digest('hex')}` };
+}
+
+/** With what links among them lead to, as Kaniko writes it, and all parents; sorted. */
+async function withTargets(paths: readonly string[], ignored: Ignored): Promise<string[]> {
+  const all = new Set<string>();
+  for (const path of paths) {
+    const target = await realpath(path).catch(unlessGone);
+    for (const one of target === undefined || ignored(target) ? [path] : [path, target]) {
+      for (let above = one; above !== '/'; above = dirname(above)) all.add(above);
+    }
+  }
+  return [...all].sort();
 }
 
 async function addToTar(tar: ReturnType<typeof pack>, path: string, inodes: Map<number, string>): Promise<void> {
