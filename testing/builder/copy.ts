@@ -35,7 +35,16 @@ export interface Copy {
   readonly ignored: Ignored;
 }
 
-/** Copies; throws for a source that is not there. */
+/** A source that is not there: Kaniko sees that before it executes anything of the instruction. */
+export class MissingSource extends Error {
+  constructor(path: string) {
+    super(
+      `failed to get files used from context: failed to get fileinfo for ${path}: lstat ${path}: no such file or directory`,
+    );
+  }
+}
+
+/** Copies; throws {@link MissingSource}, or what the file system refuses. */
 export async function copy(request: Copy): Promise<void> {
   const sources = await matching(request);
   const isOne = sources.length === 1;
@@ -43,10 +52,9 @@ export async function copy(request: Copy): Promise<void> {
   const isFolder = await isDirectory(target);
   for (const source of sources) {
     const from = join(request.root, source);
+    const stats = await lstat(from).catch(unlessGone);
+    if (!stats) throw new MissingSource(from);
     await inside(request.root, from);
-    const stats = await lstat(from).catch((error: NodeJS.ErrnoException) => {
-      throw new Error(`lstat ${from}: ${error.code === 'ENOENT' ? 'no such file or directory' : error.message}`);
-    });
     if (!isOne && !isFolder && !stats.isDirectory())
       throw new Error(
         "when specifying multiple sources in a COPY command, destination must be a directory and end in '/'",
@@ -68,10 +76,8 @@ async function matching({ root, sources }: Copy): Promise<string[]> {
 
 /** A link of a stage's could lead out of where it was unpacked. */
 async function inside(root: string, path: string): Promise<void> {
-  const folder = await realpath(dirname(path)).catch(unlessGone);
-  const real = await realpath(root);
-  if (folder !== undefined && `${folder}/`.startsWith(`${real}/`)) return;
-  if (folder !== undefined && path !== root)
+  const folder = await realpath(dirname(path));
+  if (path !== root && !`${folder}/`.startsWith(`${await realpath(root)}/`))
     throw new Error(`the stand-in for Kaniko cannot do a COPY from ${path}: it leads to ${folder}`);
 }
 

@@ -83,17 +83,39 @@ function withoutEmpty(config: RunConfig): RunConfig {
   return Object.fromEntries(Object.entries(config).filter(([, value]) => isFull(value)));
 }
 
-/** Pushes it; gives its digest. */
-export async function push({ kind, file, layers }: Image, name: string, insecure: readonly string[]): Promise<string> {
-  const repository = openRepository(parseReference(name), insecure);
-  for (const layer of layers) await repository.upload(layer, { file: layer.file });
-  const text = JSON.stringify(file);
-  const digest = `sha256:${createHash('sha256').update(text).digest('hex')}`;
-  const config = { mediaType: KINDS[kind].config, digest, size: Buffer.byteLength(text) };
-  await repository.upload(config, text);
-  return repository.putManifest({
+/** What a registry has of an image besides its layers: two texts. */
+export interface Described {
+  readonly config: Descriptor;
+  readonly configText: string;
+  readonly manifestText: string;
+  /** `sha256:…`, of the manifest: the image's. */
+  readonly digest: string;
+}
+
+/** Writes both. */
+export function describe({ kind, file, layers }: Image): Described {
+  const sha256 = (text: string) => `sha256:${createHash('sha256').update(text).digest('hex')}`;
+  const configText = JSON.stringify(file);
+  const size = Buffer.byteLength(configText);
+  const config = { mediaType: KINDS[kind].config, digest: sha256(configText), size };
+  const manifestText = JSON.stringify({
+    schemaVersion: 2,
     mediaType: KINDS[kind].manifest,
     config,
     layers: layers.map(({ mediaType, digest, size }) => ({ mediaType, digest, size })),
   });
+  return { config, configText, manifestText, digest: sha256(manifestText) };
+}
+
+/** Pushes an image as it is described. */
+export async function push(
+  image: Image,
+  described: Described,
+  name: string,
+  insecure: readonly string[],
+): Promise<void> {
+  const repository = openRepository(parseReference(name), insecure);
+  for (const layer of image.layers) await repository.upload(layer, { file: layer.file });
+  await repository.upload(described.config, described.configText);
+  await repository.putManifest(described.manifestText, KINDS[image.kind].manifest);
 }

@@ -5,10 +5,11 @@
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { KANIKO_FLAGS } from '../../kaniko/flags.ts';
 import { type Instruction, parseDockerfile } from './dockerfile.ts';
 import { type Options, parseFlags } from './flags.ts';
 import { ignores } from './ignore.ts';
-import { extend, type Image, pull, push, SCRATCH } from './image.ts';
+import { describe, extend, type Image, pull, push, SCRATCH } from './image.ts';
 import { copySource, metaArgs, plan } from './plan.ts';
 import { openRepository, parseReference } from './registry.ts';
 import { clear, OWN, readIgnored, takeSnapshot, unlessGone, unpack, writeLayer } from './root.ts';
@@ -16,11 +17,11 @@ import { executeStage, RunFailed } from './stage.ts';
 
 const SCRATCH_ENV = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'];
 const RETRY_MS = 1000;
-const started = Date.now();
 
-function log(level: 'INFO' | 'WARN', text: string): void {
-  const seconds = Math.floor((Date.now() - started) / 1000);
-  process.stderr.write(`${level}[${String(seconds).padStart(4, '0')}] ${text}\n`);
+/** As Kaniko writes them without a terminal. */
+function log(level: 'info' | 'warning', text: string): void {
+  const time = new Date().toISOString().replace(/\.\d+/, '');
+  process.stderr.write(`time="${time}" level=${level} msg=${JSON.stringify(text)}\n`);
 }
 
 /** Puts words before what an error says, and keeps its kind. */
@@ -38,20 +39,29 @@ async function retried<T>(more: number, work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     if (more === 0) throw error;
-    log('WARN', `retrying in ${RETRY_MS} ms: ${String(error)}`);
+    log('warning', `retrying in ${RETRY_MS} ms: ${String(error)}`);
     await setTimeout(RETRY_MS);
     return retried(more - 1, work);
   }
 }
 
-async function execute(options: Options): Promise<void> {
+/** What is found to be wrong before anything is done. Kaniko's library for command lines then explains every flag, and so the error is not last. */
+async function prepare(args: readonly string[]) {
+  const options = parseFlags(args);
+  return { options, dockerfile: await during('error resolving dockerfile path', () => findDockerfile(options)) };
+}
+
+function usage(): string {
+  const flags = KANIKO_FLAGS.map((name) => `      --${name.padEnd(40)} Kaniko says here what this flag is for.\n`).join(
+    '',
+  );
+  return `Usage:\n  executor [flags]\n\nFlags:\n${flags}\nUse "executor [command] --help" for more information about a command.\n`;
+}
+
+async function execute(options: Options, dockerfile: string): Promise<void> {
   const { destinations, insecureRegistries } = options;
-  await during('error resolving source context', async () => {
-    if (!(await stat(options.context).catch(unlessGone)))
-      throw new Error(`stat ${options.context}: no such file or directory`);
-  });
-  const dockerfile = await during('error resolving dockerfile path', () => findDockerfile(options));
-  for (const flag of options.withoutEffect) log('WARN', `the stand-in for Kaniko takes --${flag}, which has no effect`);
+  for (const flag of options.withoutEffect)
+    log('warning', `the stand-in for Kaniko takes --${flag}, which has no effect`);
   await during('error checking push permissions', async () => {
     for (const name of destinations)
       await during(`checking push permission for "${name}"`, () =>
@@ -59,18 +69,20 @@ async function execute(options: Options): Promise<void> {
       );
   });
   const image = await during('error building image', () => build(options, dockerfile));
+  const described = describe(image);
   await during('error pushing image', async () => {
-    let digest = '';
-    for (const name of destinations) {
-      log('INFO', `Pushing image to ${name}`);
-      digest = await during(`failed to push to destination ${name}`, () =>
-        retried(options.pushRetry, () => push(image, name, insecureRegistries)),
-      );
-      log('INFO', `Pushed ${name}@${digest}`);
+    // Before the push, as Kaniko does: that it is there does not say that the image is.
+    if (options.digestFile !== undefined) {
+      await mkdir(dirname(options.digestFile), { recursive: true });
+      await writeFile(options.digestFile, described.digest);
     }
-    if (options.digestFile === undefined) return;
-    await mkdir(dirname(options.digestFile), { recursive: true });
-    await writeFile(options.digestFile, digest);
+    for (const name of destinations) {
+      log('info', `Pushing image to ${name}`);
+      await during(`failed to push to destination ${name}`, () =>
+        retried(options.pushRetry, () => push(image, described, name, insecureRegistries)),
+      );
+      log('info', `Pushed ${name}@${described.digest}`);
+    }
   });
 }
 
@@ -108,7 +120,7 @@ async function build(options: Options, dockerfile: string): Promise<Image> {
 
   let image = SCRATCH;
   for (const { base, instructions, index } of planned) {
-    log('INFO', `Building stage '${base}' [idx: '${index}']`);
+    log('info', `Building stage '${base}' [idx: '${index}']`);
     const below = typeof base === 'number' ? built.get(base) : undefined;
     const from = below?.image ?? (base === 'scratch' ? SCRATCH : await fetched(String(base)));
     const { OnBuild, ...config } = from.file.config ?? {};
@@ -126,7 +138,7 @@ async function build(options: Options, dockerfile: string): Promise<Image> {
         excluded,
         ignored,
         sourceOf,
-        log: (text) => log('INFO', text),
+        log: (text) => log('info', text),
       }),
     );
     const by = instructions.at(-1)?.original;
@@ -138,9 +150,17 @@ async function build(options: Options, dockerfile: string): Promise<Image> {
   return { ...image, file: { ...image.file, ...{ created: new Date().toISOString() } } };
 }
 
-try {
-  await execute(parseFlags(process.argv.slice(2)));
-} catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = error instanceof RunFailed ? error.exitCode : 1;
+function failed(code: number, text: string): undefined {
+  process.stderr.write(`${text}\n`);
+  process.exitCode = code;
+}
+
+const message = (error: unknown) => (error instanceof Error ? error.message : String(error));
+const prepared = await prepare(process.argv.slice(2)).catch((error) =>
+  failed(1, `Error: ${message(error)}\n${usage()}`),
+);
+if (prepared !== undefined) {
+  await execute(prepared.options, prepared.dockerfile).catch((error) =>
+    failed(error instanceof RunFailed ? error.exitCode : 1, message(error)),
+  );
 }

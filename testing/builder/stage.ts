@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chown, mkdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join, normalize, resolve } from 'node:path';
-import { copy } from './copy.ts';
+import { copy, MissingSource } from './copy.ts';
 import type { Instruction } from './dockerfile.ts';
 import type { RunConfig } from './image.ts';
 import { type Ignored, unlessGone } from './root.ts';
@@ -53,7 +53,7 @@ export async function executeStage(instructions: readonly Instruction[], stage: 
   for (const instruction of instructions) {
     stage.log(instruction.original);
     await execute(instruction, config, args, stage).catch((error: Error) => {
-      error.message = `failed to execute command: ${error.message}`;
+      if (!(error instanceof MissingSource)) error.message = `failed to execute command: ${error.message}`;
       throw error;
     });
   }
@@ -196,8 +196,9 @@ async function run(command: readonly string[], config: RunConfig, env: ReadonlyM
     stdio: ['ignore', 'inherit', 'inherit'],
     detached: true, // a process group of its own, which is ended with it
   });
-  const [code] = (await once(child, 'exit').catch((error: Error) => {
-    throw new Error(`starting command: ${error.message}`);
+  const [code] = (await once(child, 'exit').catch((error: NodeJS.ErrnoException) => {
+    const reason = error.code === 'ENOENT' ? 'no such file or directory' : error.message;
+    throw new Error(`starting command: fork/exec ${program}: ${reason}`);
   })) as [number | null];
   try {
     if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
