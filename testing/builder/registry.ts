@@ -1,7 +1,7 @@
 /** The registry protocol (OCI distribution v2), as far as one image is pulled and pushed. Every request has a deadline. */
 
 import { createHash } from 'node:crypto';
-import { createWriteStream, openAsBlob } from 'node:fs';
+import { createReadStream, createWriteStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -145,12 +145,14 @@ export function openRepository(reference: Reference, insecure: readonly string[]
       const found = `sha256:${hash.digest('hex')}`;
       if (found !== digest) throw new Error(`error verifying sha256 checksum; got ${found}, want ${digest}`);
     },
-    async upload({ digest }, content) {
+    async upload({ digest, size }, content) {
       if ((await request('HEAD', `${base}/blobs/${digest}`, { also: 404 })).ok) return;
       const to = await beginUpload();
       to.searchParams.set('digest', digest);
-      const body = typeof content === 'string' ? content : await openAsBlob(content.file);
-      await request('PUT', to.href, { body, headers: { 'content-type': 'application/octet-stream' }, ms: BLOB_MS });
+      // As a stream: of a Blob of a file, fetch keeps all in memory.
+      const body = typeof content === 'string' ? content : Readable.toWeb(createReadStream(content.file));
+      const headers = { 'content-type': 'application/octet-stream', 'content-length': String(size) };
+      await request('PUT', to.href, { body, duplex: 'half', headers, ms: BLOB_MS });
     },
     async putManifest(body, mediaType) {
       await request('PUT', `${base}/manifests/${version}`, { body, headers: { 'content-type': mediaType } });
