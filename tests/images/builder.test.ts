@@ -16,7 +16,8 @@ import { run } from '#/testing/shell.ts';
 
 const BUILDER = fileURLToPath(new URL('../../testing/builder', import.meta.url));
 /** What the pod gives it: see operator/ci/pod.ts. */
-const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'SETFCAP', 'SETGID', 'SETUID'];
+const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'SETFCAP', 'SETGID', 'SETUID'];
+const WORKSPACE = '/kaniko/workspace';
 
 const running = new AsyncDisposableStack();
 let engine: Docker;
@@ -46,19 +47,19 @@ async function build(folder: string, more: Partial<Build> = {}, dockerConfig = r
   await writeFile(inside('config.json'), dockerConfig);
   await writeFile(inside('termination-log'), '');
   const args = executorArgs({
-    workspace: '/workspace',
+    workspace: WORKSPACE,
     context: '.',
     dockerfile: 'Dockerfile',
     destinations: [`${registry.name}/out:1`],
     target: undefined,
     cache: undefined,
     insecureRegistries: [registry.name],
-    flags: [],
+    flags: ['--digest-file=/dev/termination-log'],
     ...more,
     buildArgs: { BASE: base, ...more.buildArgs },
   });
   const mounts = [
-    `${inside('workspace')}:/workspace`,
+    `${inside('workspace')}:${WORKSPACE}:ro`,
     `${inside('config.json')}:/kaniko/.docker/config.json:ro`,
     `${inside('termination-log')}:/dev/termination-log`,
   ];
@@ -117,7 +118,7 @@ test.each([
   ['HEALTHCHECK NONE', 'cannot do HEALTHCHECK (line 3 of the Dockerfile)'],
   [
     'COPY none.txt /',
-    'error building image: error building stage: failed to get files used from context: failed to get fileinfo for /workspace/none.txt: lstat /workspace/none.txt: no such file or directory',
+    'error building image: error building stage: failed to get files used from context: failed to get fileinfo for /kaniko/workspace/none.txt: lstat /kaniko/workspace/none.txt: no such file or directory',
   ],
   ['COPY *.txt Dockerfile /one', "destination must be a directory and end in '/'"],
   ['USER nobody\nRUN true', 'user nobody is not a uid and does not exist on the system'],
@@ -195,7 +196,10 @@ test('what is wrong before anything is done stands before the usage', async () =
 
 test('a context that is not there is one without files', async () => {
   const done = await buildText('COPY file.txt /', { context: 'none' });
-  expect([done.code, done.last]).toEqual([1, expect.stringContaining('lstat /workspace/none/file.txt: no such file')]);
+  expect([done.code, done.last]).toEqual([
+    1,
+    expect.stringContaining('lstat /kaniko/workspace/none/file.txt: no such file'),
+  ]);
 });
 
 test('a cache is taken, and said to have no effect', async () => {
@@ -214,6 +218,8 @@ test('git: the clone script in the image with git, as its pod runs it', async ()
     [CLONE_ENV.commit]: commit,
     [CLONE_ENV.ref]: '',
     [CLONE_ENV.submodules]: 'true',
+    [CLONE_ENV.context]: '.',
+    [CLONE_ENV.dockerfile]: 'src/a.txt',
     [CLONE_ENV.user]: 'git',
     [CLONE_ENV.password]: 'secret',
     CI_TERMINATION_LOG: '/tmp/log',
