@@ -84,6 +84,13 @@ describe('what failed is told apart', () => {
   });
 });
 
+test('what stands around each line of the builder’s log is left out', () => {
+  const log = 'time="2026-11-26T06:10:19Z" level=info msg="RUN echo \\"a\\""\na\nerror building image: x';
+  expect(ciVerdict({ clone: end(COMMIT), build: broken(1, log) }, IMAGE)).toMatchObject({
+    diagnosis: { message: 'a step of the Dockerfile failed (exit code 1): RUN echo "a"\na\nerror building image: x' },
+  });
+});
+
 /** The last lines that Kaniko v1.28.3 printed for each, as they were seen. */
 describe('a build that failed', () => {
   const STAGE = 'error building image: error building stage:';

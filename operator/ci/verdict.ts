@@ -183,7 +183,7 @@ const TROUBLE: readonly (readonly [pattern: RegExp, category: Category, what: st
 const USAGE = /Use "executor \[command\] --help" for more information about a command\.\s*$/;
 
 function buildFailure(end: ContainerEnd): Diagnosis {
-  const words = lastWords(end.message);
+  const words = lastLines(end.message);
   if (end.reason === OUT_OF_MEMORY || end.exitCode === KILLED) {
     const killed = `the build was killed (exit code ${end.exitCode}, ${end.reason || 'no reason given'})`;
     return diagnose('OutOfMemory', `${killed}: ${words}. Raise ci.builder.resources.memory of the task type`);
@@ -202,4 +202,11 @@ const OF_A_STEP = [/./, 'BuildFailed', 'a step of the Dockerfile failed'] as con
 
 function lastWords(text: string): string {
   return text.trim().slice(-LONGEST_WORDS).toWellFormed() || 'it has said nothing';
+}
+
+/** The builder's log, less what stands around each of its own lines. */
+function lastLines(log: string): string {
+  return lastWords(
+    log.replaceAll(/^time="[^"]*" level=\w+ msg="(.*)"$/gm, (_, text: string) => text.replaceAll('\\"', '"')),
+  );
 }

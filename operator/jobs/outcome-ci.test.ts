@@ -86,12 +86,12 @@ test('a build that failed is a failure, and what was known by then is told', () 
 
 describe('what the containers did not bring about', () => {
   test.each<[string, CiEnds, RegExp]>([
-    ['the clone', {}, /^the clone took longer than it may \(ci\.builder\.timeoutSeconds\)/],
+    ['the clone', {}, /^the clone took longer than allowed \(ci\.builder\.timeoutSeconds\)/],
     ['the build', { clone: stage(5, 0, COMMIT), build: stage(15, 137) }, /^the build took longer/],
     [
       'the tests',
       { ...BUILT, task: stage(25, 143, 'waiting for a lock') },
-      /^the tests took longer than it may \(timeoutSeconds: 600\)/,
+      /^the tests took longer than allowed \(timeoutSeconds: 600\)/,
     ],
   ])('%s took too long', (_, ends, message) => {
     const told = outcomeOf(job(), BY_TESTS, [pod(ends, { reason: 'DeadlineExceeded' })]);

@@ -115,7 +115,7 @@ function cutOff(job: JobRecord, end: JobEnd, pod: PodRecord | undefined, task: T
   const stage = stageOf(pod.ci ?? {});
   const limit =
     stage === 'tests' ? `timeoutSeconds: ${job.annotations[ANNOTATION.testTimeout]}` : 'ci.builder.timeoutSeconds';
-  return diagnose('TaskTimedOut', `the ${stage} took longer than it may (${limit}), and the pod was killed`);
+  return diagnose('TaskTimedOut', `the ${stage} took longer than allowed (${limit}), and the pod was killed`);
 }
 
 function outcomeAs(

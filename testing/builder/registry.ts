@@ -91,7 +91,7 @@ export function openRepository(reference: Reference, insecure: readonly string[]
     const headers = new Headers(init.headers);
     if (authorization) headers.set('authorization', authorization);
     const signal = AbortSignal.timeout(init.ms ?? REQUEST_MS);
-    const response = await fetch(url, { ...init, method, headers, signal }).catch((error: Error) => {
+    const response = await connected(() => fetch(url, { ...init, method, headers, signal })).catch((error: Error) => {
       throw new Error(`${method} ${url}: ${String(error.cause ?? error)}`);
     });
     if (response.ok || response.status === init.also) return response;
@@ -197,6 +197,19 @@ async function authorize(challenge: string, registry: string, repository: string
   if (!response.ok) throw new Error(`GET ${url.href}: ${complaint(response, await response.text())}`);
   const { token, access_token } = (await response.json()) as { token?: string; access_token?: string };
   return `Bearer ${token ?? access_token}`;
+}
+
+/** Go's dialer waits 30 s for a connection; fetch waits 10 s, before anything of the body is sent. */
+async function connected(ask: () => Promise<Response>): Promise<Response> {
+  for (let times = 1; ; times++) {
+    try {
+      return await ask();
+    } catch (error) {
+      const cause = error instanceof Error ? error.cause : undefined;
+      if (times === 3 || !(cause instanceof Error) || Reflect.get(cause, 'code') !== 'UND_ERR_CONNECT_TIMEOUT')
+        throw error;
+    }
+  }
 }
 
 /** Base64 of `user:password`. */
