@@ -12,6 +12,7 @@ import { ACI_PERMISSIONS, CI_NAMESPACE_PERMISSIONS, CI_PERMISSIONS, PERMISSIONS 
 import { valuesReference } from './chart-reference.ts';
 import { chartSchema } from './chart-schema.ts';
 import { findHelm, HELM_REMEDY, helmTemplate } from './helm.ts';
+import { kanikoRecords } from './kaniko-records.ts';
 import { roleRules } from './permissions.ts';
 
 /** A committed file and how it is made; `make` gives undefined where helm is needed and missing. */
@@ -83,6 +84,13 @@ export const ARTEFACTS: readonly Artefact[] = [
         markers,
         ['| category | hint |', '|---|---|', ...rows].join('\n'),
       );
+    },
+  },
+  {
+    path: 'docs/kaniko.md',
+    make: async () => {
+      const markers = { begin: '<!-- generated from testing/builder: begin -->', end: '<!-- generated: end -->' };
+      return replaceBetween(await read('docs/kaniko.md'), markers, await kanikoRecords());
     },
   },
   {

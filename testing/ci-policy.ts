@@ -9,6 +9,7 @@ const CI = {
   images: 'registry.example.com/ci',
   registrySecret: 'registry',
   gitSecret: 'git',
+  gitHosts: ['git.example.com', 'http://10.0.0.7:8080'],
   builder: { cache: 'registry.example.com/ci/cache' },
   report: {
     env: [{ name: 'AZURE_STORAGE_CONNECTION_STRING', valueFrom: { secretKeyRef: { name: 'storage', key: 'k' } } }],

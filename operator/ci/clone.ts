@@ -17,6 +17,8 @@ export const CLONE_ENV = {
   /** Keys of the Secret; the latter is a password or a token. Not set for a repository that everybody may read. */
   user: 'GIT_USERNAME',
   password: 'GIT_PASSWORD',
+  /** Where they may be sent: `https://github.com https://git.example.com:8443`. */
+  origins: 'CI_GIT_ORIGINS',
 } as const;
 
 /** Exit codes of the script; git's own failures are 1 or 128. */
@@ -26,12 +28,18 @@ export const CLONE_EXIT = { wrongCommit: 65, nothingToBuild: 66 } as const;
  * Run in the workspace, an empty folder. The commit that was checked out is what it writes last into the termination message.
  *
  * Only http and https are spoken, by submodules too: a repository could otherwise name a command or a file of the pod. No hook of the
- * repository runs, and no template.
+ * repository runs, and no template. Credentials go to the origins that the configuration names and to no other: whoever writes a message, or a
+ * submodule's address, would else have them sent to a server of theirs.
  */
 export const CLONE_SCRIPT = `set -eu
 export HOME=/tmp GIT_TERMINAL_PROMPT=0 GIT_CONFIG_NOSYSTEM=1 GIT_ALLOW_PROTOCOL=http:https GIT_ASKPASS=/bin/false
-helper='!f() { if [ "$1" = get ] && [ -n "\${GIT_PASSWORD-}" ]; then printf "username=%s\\npassword=%s\\n" "\${GIT_USERNAME:-git}" "$GIT_PASSWORD"; fi; }; f'
-g() { git -c safe.directory='*' -c core.hooksPath=/dev/null -c credential.helper= -c "credential.helper=$helper" -c advice.detachedHead=false "$@"; }
+helper='!f() {
+  [ "$1" = get ] && [ -n "\${GIT_PASSWORD-}" ] || return 0
+  while IFS="=" read -r name value; do case $name in protocol) scheme=$value ;; host) origin=$scheme://$value ;; esac; done
+  case " \${CI_GIT_ORIGINS-} " in *" $origin "*) printf "username=%s\\npassword=%s\\n" "\${GIT_USERNAME:-git}" "$GIT_PASSWORD" ;; esac
+}; f'
+g() { git -c safe.directory='*' -c core.hooksPath=/dev/null -c credential.helper= -c "credential.helper=$helper" -c advice.detachedHead=false \\
+  -c http.lowSpeedLimit=1 -c http.lowSpeedTime=120 "$@"; }
 echo "cloning $CI_REPOSITORY at \${CI_COMMIT:-$CI_REF}"
 g init --quiet --template= .
 g remote add origin "$CI_REPOSITORY"

@@ -62,7 +62,7 @@ test('credentials are where they are needed alone', () => {
   expect(['report', 'clone', 'build', 'task'].filter(withSecret)).toEqual(['report', 'clone']);
   const mounts = (name: string) => container(name, all).volumeMounts?.some((one) => one.name === 'docker-config');
   expect(['report', 'clone', 'build', 'task'].filter(mounts)).toEqual(['build']);
-  const none = pod({}, { registrySecret: undefined, gitSecret: undefined, report: {} });
+  const none = pod({}, { registrySecret: undefined, gitSecret: undefined, gitHosts: [], report: {} });
   expect(JSON.stringify(none)).not.toMatch(/secretKeyRef|secretName/);
 });
 

@@ -136,7 +136,7 @@ function buildResources({ cpu, memory, ephemeralStorage }: CiConfig['builder']['
 }
 
 function cloner(task: CiTask, { ci }: CiPolicy): V1Container {
-  const { gitImage, gitSecret, builder } = ci;
+  const { gitImage, gitSecret, gitHosts, builder } = ci;
   const fromSecret = (name: string, key: string, optional: boolean): V1EnvVar => ({
     name,
     valueFrom: { secretKeyRef: { name: gitSecret ?? '', key, ...(optional ? { optional } : {}) } },
@@ -155,7 +155,11 @@ function cloner(task: CiTask, { ci }: CiPolicy): V1Container {
       { name: CLONE_ENV.dockerfile, value: literal(dockerfileOf(task)) },
       ...(gitSecret === undefined
         ? []
-        : [fromSecret(CLONE_ENV.user, 'username', true), fromSecret(CLONE_ENV.password, 'password', false)]),
+        : [
+            { name: CLONE_ENV.origins, value: gitHosts.map(originOf).join(' ') },
+            fromSecret(CLONE_ENV.user, 'username', true),
+            fromSecret(CLONE_ENV.password, 'password', false),
+          ]),
     ],
     resources: buildResources(builder.resources),
     securityContext: restricted(OUR_USER),
@@ -165,6 +169,10 @@ function cloner(task: CiTask, { ci }: CiPolicy): V1Container {
       { name: 'clone-tmp', mountPath: '/tmp' },
     ],
   };
+}
+
+function originOf(host: string): string {
+  return host.includes('://') ? host : `https://${host}`;
 }
 
 function dockerfileOf({ dockerfile, context }: CiTask): string {

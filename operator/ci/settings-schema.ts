@@ -115,6 +115,15 @@ export const ciSchema = z
     gitSecret: dnsName
       .optional()
       .describe('Secret with the keys username and password (or a token) for private repositories.'),
+    gitHosts: z
+      .array(
+        z.string().regex(/^(https?:\/\/)?[a-z0-9.-]+(:\d+)?$/, {
+          error:
+            'must be a host such as "github.com" or "git.example.com:8443"; http only where it is said: "http://10.0.0.7"',
+        }),
+      )
+      .default([])
+      .describe('Hosts that gitSecret is for. It is sent to no other, whatever a message or a submodule names.'),
     gitImage: image.default('docker.io/alpine/git:v2.49.1').describe('Image that clones: with git and a shell.'),
     builder: builderSchema,
     test: testSchema,
@@ -130,6 +139,11 @@ export const ciSchema = z
       })
       .prefault({})
       .describe('The sidecar that collects reports and artifacts.'),
+  })
+  .refine(({ gitSecret, gitHosts }) => (gitSecret === undefined) === (gitHosts.length === 0), {
+    path: ['gitHosts'],
+    error:
+      'and gitSecret belong together. Name the hosts that the Secret is for, such as [github.com], or leave out both',
   })
   .describe(
     'Makes the tasks of this type CI tasks: a repository is cloned, its image built and pushed, and its tests run in it. docs/ci-tasks.md',

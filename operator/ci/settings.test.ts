@@ -19,6 +19,8 @@ test.each<[string, object, object, RegExp]>([
   ['images with a tag', { images: `${IMAGES}:1` }, {}, /ci\.images = ".*:1": must be a registry and a repository/],
   ['a namespace that is none', { namespace: 'CI' }, {}, /ci\.namespace = "CI": must be the name of a namespace/],
   ['a user that is no number', { test: { user: 'root' } }, {}, /ci\.test\.user = "root": must be image, or the number/],
+  ['a git Secret for any host', { gitHosts: [] }, {}, /ci\.gitHosts.*belong together/],
+  ['a host with a path', { gitHosts: ['github.com/acme'] }, {}, /gitHosts\[0\] = "github.com\/acme": must be a host/],
   ['a flag without dashes', { builder: { flags: ['x'] } }, {}, /builder\.flags\[0\] = "x": must be a flag/],
   ['a capability with CAP_', { builder: { capabilities: ['CAP_KILL'] } }, {}, /capabilities\[0\] = "CAP_KILL": /],
   ['an image beside it', {}, { image: 'x:1' }, /taskTypes\.ci\.image = "x:1": has no meaning beside ci.*Remove image/],

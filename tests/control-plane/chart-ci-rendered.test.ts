@@ -28,7 +28,13 @@ test('the example is a configuration that the operator takes', async () => {
   expect(policies.get('ci')).toMatchObject({
     serviceAccountName: 'slipway-ci',
     env: [],
-    ci: { namespace: 'ci', registrySecret: 'registry', gitSecret: 'git', report: { env: [{}] } },
+    ci: {
+      namespace: 'ci',
+      registrySecret: 'registry',
+      gitSecret: 'git',
+      gitHosts: ['github.com'],
+      report: { env: [{}] },
+    },
   });
 });
 

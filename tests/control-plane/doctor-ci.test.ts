@@ -33,6 +33,7 @@ const TYPES = [
       namespace: NAMESPACE,
       registrySecret: 'registry',
       gitSecret: 'git',
+      gitHosts: ['github.com'],
       report: { env: [{ name: 'AZURE_STORAGE_CONNECTION_STRING', valueFrom: storage }] },
     },
   },

@@ -314,7 +314,7 @@ async function configOf(builder: string, gitImage: string): Promise<object> {
       ci: type(),
       'ci-twice': type({}, { attempts: 2 }),
       'ci-brief': type({}, { timeoutSeconds: BRIEF_S }),
-      'ci-private': type({ gitSecret: 'git' }),
+      'ci-private': type({ gitSecret: 'git', gitHosts: [git.url] }),
       'ci-refused': type({ images: `${refusing.name}/ci`, registrySecret: undefined }),
     },
   };

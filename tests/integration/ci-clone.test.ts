@@ -1,5 +1,7 @@
 /** The script that brings a repository into a pod of a CI task, with real git against git's own server. */
 import { mkdtempDisposable, readdir, readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -91,7 +93,11 @@ test.each([
 });
 
 test('credentials come from the environment, and stand nowhere after it', async () => {
-  const env = { [CLONE_ENV.user]: 'ci', [CLONE_ENV.password]: PASSWORD };
+  const env = {
+    [CLONE_ENV.user]: 'ci',
+    [CLONE_ENV.password]: PASSWORD,
+    [CLONE_ENV.origins]: `https://a.example ${server.url}`,
+  };
   await using cloned = await clone({ repository: 'private-app', ref: 'main', env });
   expect([cloned.code, cloned.output]).toEqual([0, expect.not.stringContaining(PASSWORD)]);
   for (const name of await readdir(join(cloned.path, '.git'), { recursive: true })) {
@@ -104,6 +110,36 @@ test('credentials come from the environment, and stand nowhere after it', async 
     env: { ...env, [CLONE_ENV.password]: 'x' },
   });
   expect(wrong.code).not.toBe(0);
+});
+
+test('credentials are sent to the origins that they are for, and to no other that a message or a submodule names', async () => {
+  const asked: string[] = [];
+  const evil = createServer((request, response) => {
+    asked.push(request.headers.authorization ?? 'nothing');
+    response.writeHead(401, { 'www-authenticate': 'Basic realm="git"' }).end();
+  });
+  await new Promise<void>((done) => evil.listen(0, '127.0.0.1', done));
+  const url = `http://127.0.0.1:${(evil.address() as AddressInfo).port}`;
+  const env = { [CLONE_ENV.user]: 'ci', [CLONE_ENV.password]: PASSWORD, [CLONE_ENV.origins]: server.url };
+  try {
+    await using direct = await clone({ repository: `${url}/a.git`, ref: 'main', env });
+    expect(direct.code).not.toBe(0);
+    const commit = await server.commit('lures', {
+      Dockerfile: 'FROM scratch\n',
+      '.gitmodules': `[submodule "vendor"]\n\tpath = vendor\n\turl = ${url}/b.git\n`,
+    });
+    await server.git('lures', 'update-index', '--add', '--cacheinfo', `160000,${commit},vendor`);
+    await server.git('lures', 'commit', '--quiet', '--message', 'a submodule');
+    await server.git('lures', 'push', '--quiet', 'origin', 'HEAD:main');
+    await using lured = await clone({ repository: 'lures', ref: 'main', submodules: true, env });
+    expect(lured.code).not.toBe(0);
+    // Both asked, and nothing was told.
+    expect(asked.length).toBeGreaterThan(1);
+    expect(new Set(asked)).toEqual(new Set(['nothing']));
+  } finally {
+    evil.closeAllConnections();
+    await new Promise((done) => evil.close(done));
+  }
 });
 
 test('submodules, where they are wanted; none that names a file of the pod', async () => {
