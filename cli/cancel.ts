@@ -4,7 +4,7 @@ import { EXIT } from '../contract/runner-abi.ts';
 import { isKind, messageOf } from '../lib/errors.ts';
 import { cancellation } from '../operator/jobs/notes.ts';
 import { attendanceOf } from './attendance.ts';
-import type { Cluster } from './cluster.ts';
+import { type Cluster, inWords } from './cluster.ts';
 import { findTasks, followTasks, storeOf, type Task, type Tasks } from './jobs.ts';
 import { INTERRUPTED, type Output, seconds } from './output.ts';
 import { outcome, shortWhy, taskState } from './task-state.ts';
@@ -59,7 +59,7 @@ async function cancelOne(
   const [task = found[0]] = unfinished;
   if (task === undefined)
     return refuse(
-      `no such task has a Job in namespace ${cluster.namespace}: slipway why ${printable(name)} tells what that can mean`,
+      `no such task has a Job in ${inWords(cluster)}: slipway why ${printable(name)} tells what that can mean`,
     );
   if (unfinished.length > 1 || (unfinished.length === 0 && found.length > 1))
     return refuse(`several Jobs fit. Name one of them:\n${taskLines(found, output.clock.now(), undefined).join('\n')}`);
@@ -80,7 +80,8 @@ async function cancelOne(
   }
   try {
     const annotations = { [ANNOTATION.cancel]: reason ?? 'true' };
-    const after = await storeOf(cluster, output.clock).patch(job.name, { annotations }, output.stopping);
+    const home = { ...cluster, namespace: job.namespace || cluster.namespace };
+    const after = await storeOf(home, output.clock).patch(job.name, { annotations }, output.stopping);
     if (after.end !== undefined) return refuse(`it ended at this moment: slipway why ${job.name} tells how`);
   } catch (error) {
     if (!isKind(error, 'not-found')) throw error;

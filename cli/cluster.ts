@@ -6,16 +6,19 @@ import { createKubernetesApi, type KubernetesApi } from '../operator/jobs/api.ts
 
 /** What the person says of the cluster. */
 export interface ClusterOptions {
-  /** Default: the context's namespace, else `default`. */
+  /** One, or several after commas, the operator's own first. Default: the context's namespace, else `default`. */
   readonly namespace?: string | undefined;
   /** A context of the kubeconfig. Default: its current one. */
   readonly context?: string | undefined;
 }
 
-/** A namespace of a cluster. */
+/** A namespace of a cluster, or several. */
 export interface Cluster {
   readonly api: KubernetesApi;
+  /** The operator's. */
   readonly namespace: string;
+  /** Further ones, of which task types make their Jobs. */
+  readonly others: readonly string[];
   /** The API server's URL. */
   readonly server: string;
 }
@@ -52,11 +55,21 @@ export function connectCluster(options: ClusterOptions, clock: Clock, deadlineMs
   if (server === undefined || server === '')
     return { problem: `the kubeconfig names no cluster as its current one. ${contexts(config)}` };
   const inContext = config.getContextObject(config.getCurrentContext())?.namespace;
-  return {
-    api: createKubernetesApi(config, clock, deadlineMs),
-    namespace: options.namespace ?? (inContext === undefined || inContext === '' ? 'default' : inContext),
-    server,
-  };
+  const named = options.namespace ?? (inContext === undefined || inContext === '' ? 'default' : inContext);
+  const [namespace = '', ...others] = named.split(',').map((name) => name.trim());
+  const wrong = [namespace, ...others].find((name) => !NAMESPACE.test(name));
+  if (wrong !== undefined)
+    return { problem: `-n ${named}: "${wrong}" is no name of a namespace. Separate several by commas: -n slipway,ci` };
+  return { api: createKubernetesApi(config, clock, deadlineMs), namespace, others, server };
+}
+
+const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/** The namespaces in words: "namespace slipway", "namespaces slipway and ci". */
+export function inWords({ namespace, others }: Pick<Cluster, 'namespace' | 'others'>): string {
+  return others.length === 0
+    ? `namespace ${namespace}`
+    : `namespaces ${[namespace, ...others.slice(0, -1)].join(', ')} and ${others.at(-1)}`;
 }
 
 function contexts(config: KubeConfig): string {

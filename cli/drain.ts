@@ -3,7 +3,7 @@ import { EXIT } from '../contract/runner-abi.ts';
 import { messageOf } from '../lib/errors.ts';
 import { webhookState } from '../operator/settle/webhook-state.ts';
 import { attendanceOf } from './attendance.ts';
-import type { Cluster } from './cluster.ts';
+import { type Cluster, inWords } from './cluster.ts';
 import { shortDuration } from './durations.ts';
 import { followTasks, selectorOf, type Task } from './jobs.ts';
 import { INTERRUPTED, type Output } from './output.ts';
@@ -44,7 +44,7 @@ export async function drain(
 ): Promise<number> {
   const { clock, stopping } = output;
   const started = clock.monotonic();
-  const where = `${client === undefined ? '' : `of client ${client} `}in namespace ${cluster.namespace}`;
+  const where = `${client === undefined ? '' : `of client ${client} `}in ${inWords(cluster)}`;
   const ended = new AbortController();
   const until = AbortSignal.any([
     stopping,

@@ -14,11 +14,12 @@ export interface Task {
   readonly pods: readonly PodRecord[];
 }
 
-/** The Jobs of every installation in the cluster's namespace. */
-export function storeOf({ api, namespace }: Cluster, clock: Clock, selector?: string): JobStore {
+/** The Jobs of every installation in the cluster's namespaces. */
+export function storeOf({ api, namespace, others }: Cluster, clock: Clock, selector?: string): JobStore {
   // The log is for Events that could not be written, and the command line writes none.
   return createKubernetesStore(api, {
     namespace,
+    namespaces: others,
     installation: undefined,
     selector,
     clock,

@@ -54,6 +54,7 @@ function setUp({ files = {}, api, account, columns }: SetUp = {}) {
             ? { problem: 'no kubeconfig' }
             : {
                 namespace,
+                others: [],
                 server: 'https://cluster.test',
                 api: {
                   request: async (request) => {

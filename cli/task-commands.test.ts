@@ -85,10 +85,12 @@ class FakeApi implements KubernetesApi {
     if (error !== undefined) throw error;
     const { method, path, query } = request;
     const selector = String(query?.['labelSelector'] ?? '');
-    if (path === BASE) return listOf([...this.jobs.values()].filter((job) => fits(job, selector)));
-    if (path === PODS) return listOf(this.pods);
+    const [, namespace = '', name] = /^\/apis\/batch\/v1\/namespaces\/([^/]+)\/jobs(?:\/(.+))?$/.exec(path) ?? [];
+    const here = [...this.jobs.values()].filter(({ metadata }) => (metadata?.namespace ?? 'slipway') === namespace);
+    if (namespace !== '' && name === undefined) return listOf(here.filter((job) => fits(job, selector)));
+    if (path.endsWith('/pods')) return listOf(path === PODS ? this.pods : []);
     if (path.includes('/leases/') && this.lease !== undefined) return this.lease;
-    const job = path.startsWith(`${BASE}/`) ? this.jobs.get(path.slice(BASE.length + 1)) : undefined;
+    const job = here.find(({ metadata }) => metadata?.name === name);
     if (job === undefined) throw new ServiceError('not-found', 'NotFound', `${path} was not found`);
     if (method === 'GET') return job;
     const { metadata } = request.body as { metadata: Meta };
@@ -170,11 +172,10 @@ function setUp(...jobs: readonly RawJob[]) {
       stopping: stop.signal,
       connect: () => 78,
       connectIfNamed: () => (account ? queues : undefined),
-      connectCluster: ({ namespace = 'slipway' }: ClusterOptions) => ({
-        api,
-        namespace,
-        server: 'https://cluster.test',
-      }),
+      connectCluster: ({ namespace: named = 'slipway' }: ClusterOptions) => {
+        const [namespace = '', ...others] = named.split(',');
+        return { api, namespace, others, server: 'https://cluster.test' };
+      },
       readText: async () => ({ problem: 'there are no files here' }),
       openCluster: () => ({ problem: 'not asked here' }),
       storageAccess: () => ({ kind: 'invalid', problem: 'not set' }),
@@ -264,6 +265,28 @@ describe('tasks', () => {
     const plain = stripVTControlCharacters(out);
     expect(plain).not.toBe(out);
     expect(Math.max(...plain.split('\n').map((line) => line.length))).toBeLessThanOrEqual(70);
+  });
+});
+
+describe('several namespaces', () => {
+  const ci = rawJob('acme-ci-eeeeeeeeeeee', { id: 'c-1' });
+  const inCi = { ...ci, metadata: { ...ci.metadata, namespace: 'ci' } };
+
+  test('are listed, told of and drained together', async () => {
+    const { run } = setUp(RUNNING, inCi);
+    expect((await run('tasks', '-n', 'slipway')).out).not.toContain('c-1');
+    const { out } = await run('tasks', '-n', 'slipway,ci');
+    expect(out).toMatch(/t-1/);
+    expect(out).toMatch(/c-1/);
+    expect((await run('tasks', '-n', 'slipway,ci', '--task', 'nothing')).out).toContain(
+      'No task of id nothing has a Job in namespaces slipway and ci.',
+    );
+  });
+
+  test('a task is cancelled where it is', async () => {
+    const { run, api } = setUp(inCi);
+    expect((await run('cancel', '-n', 'slipway,ci', 'c-1')).out).toMatch(/^asked +c-1/);
+    expect(api.requests.find(({ method }) => method === 'PATCH')?.path).toMatch(/namespaces\/ci\/jobs/);
   });
 });
 

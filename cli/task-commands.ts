@@ -34,7 +34,10 @@ export function addTaskCommands(program: Command, surroundings: Surroundings, ru
     program
       .command(usage)
       .description(description)
-      .option('-n, --namespace <namespace>', "the operator's namespace; default: that of the context, else default")
+      .option(
+        '-n, --namespace <namespaces>',
+        "the operator's namespace, and after commas those of CI types; default: that of the context, else default",
+      )
       .option('--context <context>', 'a context of the kubeconfig; default: the current one')
       .addHelpText(
         'after',
@@ -115,7 +118,7 @@ The Job stays as a record, the message is deleted, nothing is poisoned. A task t
   command(
     'drain',
     'Waits until nothing runs or is owed: before an upgrade, or before a client is taken away.',
-    ['slipway drain -n slipway', 'slipway drain -n slipway --client acme --timeout 30m'],
+    ['slipway drain -n slipway', 'slipway drain -n slipway,ci', 'slipway drain -n slipway --client acme --timeout 30m'],
     `It changes nothing. Stop receiving first, or it may never end: receiving: false in the configuration,
 helm upgrade … --reuse-values --set config.receiving=false`,
   )

@@ -1,7 +1,7 @@
 /** What `slipway tasks` does. */
 import { EXIT } from '../contract/runner-abi.ts';
 import { messageOf } from '../lib/errors.ts';
-import type { Cluster } from './cluster.ts';
+import { type Cluster, inWords } from './cluster.ts';
 import { followTasks, listTasks, selectorOf, type Task, type Tasks } from './jobs.ts';
 import { INTERRUPTED, type Output } from './output.ts';
 import { paint } from './paint.ts';
@@ -72,7 +72,7 @@ export async function watchTasks(cluster: Cluster, output: Output, filter: TaskF
   return INTERRUPTED;
 }
 
-function nothing({ namespace }: Cluster, filter: TaskFilter): string {
+function nothing(cluster: Cluster, filter: TaskFilter): string {
   const of = [
     ...(filter.client === undefined ? [] : [`client ${filter.client}`]),
     ...(filter.type === undefined ? [] : [`type ${filter.type}`]),
@@ -80,6 +80,6 @@ function nothing({ namespace }: Cluster, filter: TaskFilter): string {
     ...(filter.state === undefined ? [] : [`state ${filter.state}`]),
   ];
   return of.length === 0
-    ? `No task has a Job in namespace ${namespace}. Is it the operator's namespace? -n names another.`
-    : `No task of ${of.join(', ')} has a Job in namespace ${namespace}.`;
+    ? `No task has a Job in ${inWords(cluster)}. Is it the operator's namespace? -n names another.`
+    : `No task of ${of.join(', ')} has a Job in ${inWords(cluster)}.`;
 }

@@ -3,7 +3,7 @@ import { EXIT } from '../contract/runner-abi.ts';
 import { ServiceError } from '../lib/errors.ts';
 import type { QueueService } from '../queue/service.ts';
 import { borrowAll } from './borrow.ts';
-import type { Cluster } from './cluster.ts';
+import { type Cluster, inWords } from './cluster.ts';
 import { findTasks } from './jobs.ts';
 import { isPoisonQueue } from './names.ts';
 import { INTERRUPTED, type Output, seconds } from './output.ts';
@@ -87,7 +87,7 @@ const FACT_WIDTH = 11;
 const TIME_WIDTH = 22;
 
 async function tellAbsence(
-  { namespace }: Cluster,
+  cluster: Cluster,
   output: Output,
   name: string,
   json: boolean,
@@ -97,10 +97,10 @@ async function tellAbsence(
   if (output.stopping.aborted) return INTERRUPTED;
   if (json) {
     const tasks = poisoned?.map(summaryOf) ?? null;
-    output.out(`${JSON.stringify({ job: null, namespace, poisoned: tasks }, null, 2)}\n`);
+    output.out(`${JSON.stringify({ job: null, namespace: cluster.namespace, poisoned: tasks }, null, 2)}\n`);
     return EXIT.failed;
   }
-  output.err(`slipway: no Job in namespace ${namespace} is of a task, or message, ${printable(name)}\n`);
+  output.err(`slipway: no Job in ${inWords(cluster)} is of a task, or message, ${printable(name)}\n`);
   for (const { id, queue, reason, poisonedOn } of (poisoned ?? []).map(summaryOf)) {
     const why = printable(reason ?? 'why, its copy does not say');
     output.out(`It is poisoned in ${queue} since ${seconds(poisonedOn)}: ${why}\n`);
@@ -121,7 +121,7 @@ const MEANINGS = [
   'Somebody deleted its Job, which cancelled it.',
 ];
 const POISONED = 'It failed, and is among the poisoned: slipway poison list';
-const ELSEWHERE = 'It is in another namespace: -n NAMESPACE.';
+const ELSEWHERE = 'It is in another namespace, such as that of CI types: -n NAMESPACE, or several after commas.';
 
 /** The poisoned tasks of that id; what cannot be read is told, and left out. */
 async function lookAmongPoisoned(

@@ -99,6 +99,14 @@ describe('a Job as it is rendered', () => {
     expect(() => manifest(testTask({ taskType: 'ci' }), ciPolicy(), context)).toThrow('has no build');
   });
 
+  test('of a CI type takes a sidecar by podTemplate: it starts when the image is built, before the tests', () => {
+    const postgres = { name: 'postgres', image: 'postgres:18', restartPolicy: 'Always' };
+    const policy = ciPolicy({}, { podTemplate: { spec: { initContainers: [postgres], hostAliases: [] } } });
+    const { spec } = manifest(testTask({ taskType: 'ci', ci: ciBuild() }), policy, context).spec?.template ?? {};
+    expect(spec?.initContainers?.map(({ name }) => name)).toEqual(['report', 'clone', 'build', 'postgres']);
+    expect(spec?.initContainers?.at(-1)).toEqual(postgres);
+  });
+
   test('of a CI type has the time of clone and build besides', () => {
     const { timeoutSeconds, graceSeconds, startTimeoutSeconds } = ciPolicy();
     const policy = ciPolicy({ builder: { timeoutSeconds: 77 } });
