@@ -181,7 +181,7 @@ export function readCiBuild(
   const { task } = reading;
   const image = task.image ?? `${prefix}${nameOf(task.repository)}`;
   if (!image.startsWith(prefix)) {
-    const message = `("${image}") is not the client's to write. Begin it with "${prefix}", or leave it out`;
+    const message = `is not the client's to write. Begin it with "${prefix}", or leave it out`;
     return { kind: 'invalid', problems: [{ field: 'payload.image', message }] };
   }
   return { kind: 'valid', build: { task, image: `${image}:${tag}` } };

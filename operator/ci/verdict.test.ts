@@ -254,7 +254,7 @@ describe('tests that ended otherwise than by failing', () => {
     expect(ciVerdict({ ...GOOD, task: broken(128, message, 'StartError') }, IMAGE)).toMatchObject({
       kind: 'failed',
       diagnosis: {
-        category: 'ContainerConfig',
+        category: 'TaskFailed',
         message: expect.stringMatching(/no shell: give payload\.test\.command as a list/),
       },
       result: expect.not.objectContaining({ exit_code: 128 }),

@@ -116,7 +116,8 @@ function startFailure({ message }: ContainerEnd): Diagnosis {
   const remedy = isShell
     ? '. The image has no shell: give payload.test.command as a list, which is run as it is'
     : '. Check payload.test.command';
-  return diagnose('ContainerConfig', `the tests could not start: ${lastWords(message)}${remedy}`);
+  // Of the message, not of the type: such tasks must not pause it.
+  return diagnose('TaskFailed', `the tests could not start: ${lastWords(message)}${remedy}`);
 }
 
 function commitOf(clone: ContainerEnd | undefined): string | undefined {

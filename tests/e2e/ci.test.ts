@@ -167,7 +167,7 @@ const CASES: Readonly<Record<string, Case>> = {
     test: { command: 'make test' },
     job: 'Failed',
     error: [
-      'ContainerConfig',
+      'TaskFailed',
       /the tests could not start: .*The image has no shell: give payload\.test\.command as a list/s,
     ],
   },
