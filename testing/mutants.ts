@@ -58,6 +58,7 @@ const COPIED = [
   'contract',
   'lib',
   'queue',
+  'kaniko',
   'webhook',
   'job-runner',
   'operator',

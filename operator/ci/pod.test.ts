@@ -25,7 +25,7 @@ test('the sidecar is there before the others, and ends after them', () => {
 });
 
 describe('what tests run in', () => {
-  test('sees no credential of git, registry or storage', () => {
+  test('I9: sees no credential of git, registry or storage', () => {
     const { env, envFrom, volumeMounts } = container('task', pod());
     expect(JSON.stringify([env, envFrom])).not.toMatch(/secretKeyRef|valueFrom/);
     expect(volumeMounts?.map(({ name }) => name)).toEqual(['artifacts']);

@@ -61,7 +61,7 @@ test('tests that passed: a result, and the operator tells of it', () => {
   });
 });
 
-test('tests that failed are a result too, though their Job is Failed', () => {
+test('I7: tests that failed are a result too, though their Job is Failed', () => {
   expect(outcomeOf(job(), BY_TESTS, [pod({ ...BUILT, task: stage(25, 2, '1 failed') })])).toMatchObject({
     status: 'completed',
     diagnosis: { category: 'Completed', message: 'the tests failed (exit code 2)' },

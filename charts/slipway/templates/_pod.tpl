@@ -125,5 +125,10 @@ labels:
   {{- end }}
   {{- merge (include "slipway.selectorLabels" . | fromYaml) $identity .Values.podLabels | toYaml | nindent 2 }}
 annotations:
-  {{- merge (dict "checksum/installation" (.Values.config.installation | default "" | sha256sum)) .Values.podAnnotations | toYaml | nindent 2 }}
+  {{- /* What takes effect with a new process alone. */}}
+  {{- $fixed := dict "checksum/installation" (.Values.config.installation | default "" | sha256sum) }}
+  {{- with include "slipway.ciNamespaces" . | fromJsonArray }}
+  {{- $fixed = merge $fixed (dict "checksum/namespaces" (. | toJson | sha256sum)) }}
+  {{- end }}
+  {{- merge $fixed .Values.podAnnotations | toYaml | nindent 2 }}
 {{- end -}}
