@@ -72,6 +72,20 @@ const CASES: readonly (readonly [what: string, task: Task, state: TaskState, att
     'TaskFailed, webhook owed',
   ],
   ['completed', { job: job({ ...settled, end: COMPLETE }), pods: [] }, 'completed', 1, ''],
+  [
+    'completed, with failing tests',
+    {
+      job: job({
+        ...settled,
+        end: { ...FAILED, reason: 'PodFailurePolicy' },
+        annotations: { [ANNOTATION.ciImage]: 'registry.example.com/ci/acme/app:job' },
+      }),
+      pods: [testPod('failed-foreign')],
+    },
+    'completed',
+    1,
+    'tests failed',
+  ],
   ['failed', { job: job({ ...settled, end: FAILED }), pods: [testPod('oom')] }, 'failed', 1, 'OutOfMemory'],
   [
     'failed, its webhook given up',

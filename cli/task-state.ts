@@ -1,4 +1,5 @@
 /** A Job and its pods → where its task stands, for people. Pure. */
+import { ciResultSchema } from '../contract/ci-result.ts';
 import { ANNOTATION, LABEL, SUSPENDED_BY } from '../contract/identity.ts';
 import { iso } from '../lib/clock.ts';
 import { cancellation, isBeingEnded, noteOn, usedAttempts } from '../operator/jobs/notes.ts';
@@ -85,6 +86,7 @@ export function shortWhy(task: Task): string {
   if (ended !== undefined)
     return [
       ...(ended.status === 'completed' ? [] : [ended.diagnosis.category]),
+      ...(ended.status === 'completed' && haveTestsFailed(ended.result) ? ['tests failed'] : []),
       ...(webhook?.kind === 'owed' && !job.settled ? ['webhook owed'] : []),
       ...(webhook?.kind === 'given-up' ? ['webhook given up'] : []),
     ].join(', ');
@@ -94,6 +96,10 @@ export function shortWhy(task: Task): string {
   const held = heldBackBy(job);
   if (held !== undefined) return held === 'slipway' ? 'its type has no room' : 'suspended';
   return noteOn(job)?.diagnosis.category ?? '';
+}
+
+function haveTestsFailed(result: unknown): boolean {
+  return ciResultSchema.safeParse(result).data?.conclusion === 'failure';
 }
 
 /** A task as `--json` tells it. */

@@ -23,7 +23,7 @@ import type { CiConfig } from './settings-schema.ts';
 /** What the pod is made by: the type's settings for one client. `image` is our runner's, `env` that of the tests. */
 export type CiPolicy = Pick<
   TaskPolicy,
-  'image' | 'imagePullPolicy' | 'imagePullSecrets' | 'resources' | 'env' | 'envFrom'
+  'image' | 'imagePullPolicy' | 'imagePullSecrets' | 'resources' | 'env' | 'envFrom' | 'graceSeconds'
 > & {
   readonly ci: CiConfig;
 };
@@ -98,7 +98,7 @@ export function ciAnnotations(
   };
 }
 
-function reporter(client: string, { image, imagePullPolicy, ci }: CiPolicy): V1Container {
+function reporter(client: string, { image, imagePullPolicy, ci, graceSeconds }: CiPolicy): V1Container {
   const fromAnnotation = (name: string, annotation: string): V1EnvVar => ({
     name,
     valueFrom: { fieldRef: { fieldPath: `metadata.annotations['${annotation}']` } },
@@ -114,6 +114,8 @@ function reporter(client: string, { image, imagePullPolicy, ci }: CiPolicy): V1C
       fromAnnotation(RUNNER_ENV.taskId, POD_ANNOTATION.taskId),
       { name: RUNNER_ENV.clientId, value: client },
       { name: 'CI_ARTIFACTS', value: ARTIFACTS },
+      // What it has not stored by then it never will.
+      { name: 'CI_COLLECT_WITHIN', value: String(graceSeconds) },
       ...(env as V1EnvVar[]),
     ],
     ...(envFrom.length === 0 ? {} : { envFrom: envFrom as NonNullable<V1Container['envFrom']> }),

@@ -36,8 +36,9 @@ interface Case {
   readonly test?: { readonly command: string | readonly string[]; readonly env?: Readonly<Record<string, string>> };
   readonly more?: Payload;
   readonly job: 'Complete' | 'Failed';
-  /** A result, or a failure by its code and message. */
+  /** A result; of a failure, what is known of it. */
   readonly result?: object;
+  /** A failure by its code and message. */
   readonly error?: readonly [code: Category, message: RegExp];
   readonly attempts?: number;
 }
@@ -140,6 +141,7 @@ const CASES: Readonly<Record<string, Case>> = {
     files: PLAIN,
     test: { command: 'echo waiting for a lock; exec sleep 600' },
     job: 'Failed',
+    result: { log_tail: 'waiting for a lock', problems: [] },
     error: ['TaskTimedOut', new RegExp(`^the tests took longer than allowed \\(timeoutSeconds: ${BRIEF_S}\\)`)],
   },
   'test-memory': {
@@ -392,7 +394,7 @@ describe('each with what is to be said of it', () => {
       expect(body).toMatchObject({
         status: 'failed',
         error: { code: error[0], message: expect.stringMatching(error[1]) },
-        result: { conclusion: 'failure' },
+        result: { conclusion: 'failure', ...result },
       });
     }
     const { status, metadata } = await jobOf(name);
