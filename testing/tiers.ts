@@ -6,6 +6,8 @@ export interface Tier {
   readonly name: string;
   /** Why it cannot run here; undefined when it can. */
   readonly obstacle: () => Promise<string | undefined>;
+  /** The tier beside which it runs, at low priority: this one keeps the cores busy, and that one waits for most of its time. */
+  readonly beside?: string;
   /** Needs what costs money and belongs to somebody: nothing is missing where it does not run, and it is named all the same. */
   readonly optIn?: boolean;
 }
@@ -18,8 +20,8 @@ const node = ['openssl', 'gcc', 'nsenter', 'ip', 'nft', 'iptables'];
 /** All tiers, the fast ones first: the projects of vitest.config.ts. */
 export const tiers: readonly Tier[] = [
   { name: 'unit', obstacle: nothing },
-  { name: 'model', obstacle: nothing },
-  { name: 'mutants', obstacle: nothing },
+  { name: 'model', obstacle: nothing, beside: 'e2e' },
+  { name: 'mutants', obstacle: nothing, beside: 'e2e' },
   { name: 'integration', obstacle: () => first([postgres, ...commands('ruby')]) },
   { name: 'control-plane', obstacle: () => first([...controlPlane, ...commands('curl', 'jq')]) },
   { name: 'chaos', obstacle: () => first(controlPlane) },

@@ -1,6 +1,7 @@
 /**
  * CI tasks on a real node, from `helm install`: repositories over HTTP are cloned, built, pushed to a real registry, pulled by the kubelet,
  * tested, reported. The builder is a stand-in for Kaniko (testing/builder), everything else is real.
+ * `SLIPWAY_TEST_BUILDER` names an image archive of Kaniko itself, to be used in its place.
  */
 import { BlobServiceClient } from '@azure/storage-blob';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -242,7 +243,7 @@ const told = new Map<string, WebhookBody>();
 const services = new AsyncDisposableStack();
 
 beforeAll(async () => {
-  const [builder, gitImage] = [await builderArchive(), await gitArchive()];
+  const [builder, gitImage] = [process.env['SLIPWAY_TEST_BUILDER'] ?? (await builderArchive()), await gitArchive()];
   installation = await installOnNode({
     queues: [QUEUE],
     config: async (started) => {
