@@ -37,11 +37,13 @@ test('a result in full, without what would steer a terminal', () => {
   ]);
 });
 
-test('a result of which little is known: the last line of the log stands for the tests', () => {
+test('a result of which little is known: the last lines of the log stand for the tests', () => {
   const { commit, digest, tests, report_url, ...rest } = RESULT;
   const little = { ...rest, stage_seconds: {}, artifacts: [], artifact_count: 0, problems: [] };
   expect(resultFacts({ ...little, log_tail: 'make\n*** Error 2' })).toEqual([
-    ['Result', 'failure, exit code 1: *** Error 2'],
+    ['Result', 'failure, exit code 1'],
+    ['Log', 'make'],
+    ['', '*** Error 2'],
     ['Image', 'registry.example.com/ci/acme/app:job'],
   ]);
   const { exit_code, ...unknown } = little;

@@ -15,6 +15,7 @@ export function resultFacts(result: CiResult): readonly Fact[] {
     ...(tests?.failures ?? [])
       .slice(0, SHOWN)
       .map(({ name, message }): Fact => ['', `${printable(name)}: ${printable(message)}`]),
+    ...logOf(result),
     ...problems.slice(0, SHOWN).map((problem): Fact => ['Note', printable(problem)]),
     ...(commit === undefined ? [] : ([['Commit', commit]] as const)),
     ['Image', digest === undefined ? image : `${image}@${digest}`],
@@ -25,12 +26,16 @@ export function resultFacts(result: CiResult): readonly Fact[] {
   ];
 }
 
-function conclusionOf({ conclusion, exit_code, tests, log_tail }: CiResult): string {
-  const counts =
-    tests === undefined
-      ? ''
-      : `, ${tests.failed} of ${tests.tests} tests failed${tests.skipped > 0 ? `, ${tests.skipped} skipped` : ''}`;
+/** The end of the failed stage's log, where no report tells which tests failed. */
+function logOf({ tests, log_tail = '' }: CiResult): readonly Fact[] {
+  if (tests !== undefined && tests.failures.length > 0) return [];
+  const lines = log_tail.split('\n').filter((line) => line.trim() !== '');
+  return lines.slice(-SHOWN).map((line, at): Fact => [at === 0 ? 'Log' : '', printable(line)]);
+}
+
+function conclusionOf({ conclusion, exit_code, tests }: CiResult): string {
+  const skipped = tests !== undefined && tests.skipped > 0 ? `, ${tests.skipped} skipped` : '';
+  const counts = tests === undefined ? '' : `, ${tests.failed} of ${tests.tests} tests failed${skipped}`;
   const code = exit_code === undefined ? ', the tests did not run to an end' : `, exit code ${exit_code}`;
-  const last = conclusion === 'failure' && tests === undefined ? (log_tail?.split('\n').at(-1) ?? '') : '';
-  return `${conclusion}${counts}${code}${last === '' ? '' : `: ${printable(last)}`}`;
+  return `${conclusion}${counts}${code}`;
 }

@@ -29,7 +29,7 @@ export const ciResultSchema = z.object({
   problems: z.array(z.string()),
   /** Where the whole report is. */
   report_url: z.string().optional(),
-  /** The last lines of tests that failed. */
+  /** The last lines of the stage that failed: clone, build or tests. */
   log_tail: z.string().optional(),
 });
 

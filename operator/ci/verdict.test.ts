@@ -84,10 +84,27 @@ describe('what failed is told apart', () => {
   });
 });
 
-test('what stands around each line of the builder’s log is left out', () => {
-  const log = 'time="2026-11-26T06:10:19Z" level=info msg="RUN echo \\"a\\""\na\nerror building image: x';
-  expect(ciVerdict({ clone: end(COMMIT), build: broken(1, log) }, IMAGE)).toMatchObject({
-    diagnosis: { message: 'a step of the Dockerfile failed (exit code 1): RUN echo "a"\na\nerror building image: x' },
+describe('the log of a build that failed', () => {
+  const tail = (log: string) => ciVerdict({ clone: end(COMMIT), build: broken(1, log) }, IMAGE).result.log_tail;
+
+  test('is told without what stands around each line, and what the builder says of itself', () => {
+    const around = (text: string) => `time="2026-11-26T06:10:19Z" level=info msg="${text}"\n`;
+    const log = `${around('Retrieving image r/x:1')}${around('RUN echo \\"a\\"')}a\nerror building image: x`;
+    expect(tail(log)).toBe('RUN echo "a"\na\nerror building image: x');
+  });
+
+  test('begins with a whole line where it was cut', () => {
+    expect(tail(`${'half a line '.repeat(200)}\na\nb`)).toBe('a\nb');
+    const long = tail(Array.from({ length: 190 }, (_, at) => `line ${at} ..`).join('\n'));
+    expect(long).toMatch(/^line \d+ \.\.\nline/);
+    expect(long).toMatch(/line 189 \.\.$/);
+  });
+
+  test('is in the result; the diagnosis has the one line that tells', () => {
+    expect(ciVerdict({ build: broken(1, 'a\nerror building image: x\nb') }, IMAGE)).toMatchObject({
+      diagnosis: { message: 'a step of the Dockerfile failed (exit code 1): error building image: x' },
+      result: { log_tail: 'a\nerror building image: x\nb' },
+    });
   });
 });
 

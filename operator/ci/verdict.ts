@@ -33,14 +33,21 @@ export type CiVerdict =
   | { readonly kind: 'other'; readonly result: CiResult };
 
 const LONGEST_WORDS = 1500;
+/** Of a diagnosis, which is a line of an Event too; the last lines are in the result. */
+const LONGEST_LINE = 600;
 const OUT_OF_MEMORY = 'OOMKilled';
 /** By SIGKILL. A container that dies for memory within milliseconds of its start often has the reason Error, so the code decides too. */
 const KILLED = 137;
 
-/** Judges. @param image with its tag */
-export function ciVerdict(ends: CiEnds, image: string): CiVerdict {
+/**
+ * Judges.
+ *
+ * @param image with its tag
+ * @param cutOff whether the pod was ended from outside: what became of the tests is then not their own doing
+ */
+export function ciVerdict(ends: CiEnds, image: string, cutOff = false): CiVerdict {
   const { clone, build, task } = ends;
-  const result = resultOf(ends, image);
+  const result = resultOf(ends, image, cutOff);
   if (clone !== undefined && clone.exitCode !== 0) return { kind: 'failed', diagnosis: cloneFailure(clone), result };
   if (build !== undefined && build.exitCode !== 0) return { kind: 'failed', diagnosis: buildFailure(build), result };
   if (task === undefined) return { kind: 'other', result };
@@ -62,7 +69,8 @@ export function resultWithoutPod(image: string, isSuccess: boolean): CiResult {
   };
 }
 
-function resultOf({ clone, build, task, report, digest }: CiEnds, image: string): CiResult {
+function resultOf(ends: CiEnds, image: string, cutOff = false): CiResult {
+  const { clone, build, task, report, digest } = ends;
   const told = parseCiReport(report?.message ?? '');
   const isSuccess = task?.exitCode === 0;
   return {
@@ -76,15 +84,22 @@ function resultOf({ clone, build, task, report, digest }: CiEnds, image: string)
     artifacts: told?.artifacts ?? [],
     artifact_count: told?.artifactCount ?? 0,
     problems: [
-      ...(task === undefined ? [] : troubleOfTests(task)),
+      ...(task === undefined || cutOff ? [] : troubleOfTests(task)),
       ...(told?.problems ??
         (report === undefined || task === undefined
           ? []
           : ['the sidecar that collects reports and artifacts has said nothing'])),
     ],
     ...given('report_url', told?.url),
-    ...given('log_tail', isSuccess || task === undefined ? undefined : lastWords(task.message)),
+    ...given('log_tail', logTail(ends)),
   };
+}
+
+/** The last lines of the stage that failed. */
+function logTail({ clone, build, task }: CiEnds): string | undefined {
+  if (clone !== undefined && clone.exitCode !== 0) return lastWords(clone.message);
+  if (build !== undefined && build.exitCode !== 0) return lastLines(build.message);
+  return task === undefined || task.exitCode === 0 ? undefined : lastWords(task.message);
 }
 
 /** A field, where there is a value for it. */
@@ -130,16 +145,15 @@ function seconds(stage: string, end: ContainerEnd | undefined): Readonly<Record<
   return { [stage]: Math.max(0, end.finishedAt - end.startedAt) / 1000 };
 }
 
-function cloneFailure(end: ContainerEnd): Diagnosis {
-  const words = `(exit code ${end.exitCode}): ${lastWords(end.message)}`;
-  if (end.reason === OUT_OF_MEMORY)
-    return diagnose('OutOfMemory', `the clone was killed for memory ${words}. Raise ci.builder.resources.memory`);
-  if (end.exitCode === CLONE_EXIT.nothingToBuild)
+function cloneFailure({ exitCode, reason, message }: ContainerEnd): Diagnosis {
+  if (reason === OUT_OF_MEMORY)
     return diagnose(
-      'BuildFailed',
-      `there is nothing to build: ${lastWords(end.message.trim().split('\n').at(-1) ?? '')}`,
+      'OutOfMemory',
+      'the clone was killed for memory. Raise ci.builder.resources.memory of the task type',
     );
-  return diagnose('CloneFailed', `the repository could not be cloned ${words}`);
+  const [last = ''] = lastWords(message).split('\n').slice(-1);
+  if (exitCode === CLONE_EXIT.nothingToBuild) return diagnose('BuildFailed', `there is nothing to build: ${last}`);
+  return diagnose('CloneFailed', `the repository could not be cloned (exit code ${exitCode}): ${last}`);
 }
 
 /**
@@ -183,31 +197,43 @@ const TROUBLE: readonly (readonly [pattern: RegExp, category: Category, what: st
 /** Its last line where it does not take its arguments; the reason stands before pages of usage. */
 const USAGE = /Use "executor \[command\] --help" for more information about a command\.\s*$/;
 
-function buildFailure(end: ContainerEnd): Diagnosis {
-  const words = lastLines(end.message);
-  if (end.reason === OUT_OF_MEMORY || end.exitCode === KILLED) {
-    const killed = `the build was killed (exit code ${end.exitCode}, ${end.reason || 'no reason given'})`;
-    return diagnose('OutOfMemory', `${killed}: ${words}. Raise ci.builder.resources.memory of the task type`);
+function buildFailure({ exitCode, reason, message }: ContainerEnd): Diagnosis {
+  if (reason === OUT_OF_MEMORY || exitCode === KILLED) {
+    const killed = `the build was killed (exit code ${exitCode}, ${reason || 'no reason given'})`;
+    return diagnose('OutOfMemory', `${killed}. Raise ci.builder.resources.memory of the task type`);
   }
-  if (USAGE.test(end.message))
+  if (USAGE.test(message))
     return diagnose(
       'ContainerConfig',
       'the builder refuses its arguments: check ci.builder.flags of the task type, and its log',
     );
-  const line = end.message.match(ERROR_LINE)?.at(-1) ?? '';
+  const line = message.match(ERROR_LINE)?.at(-1) ?? '';
   const [, category, what] = TROUBLE.find(([pattern]) => pattern.test(line)) ?? OF_A_STEP;
-  return diagnose(category, `${what} (exit code ${end.exitCode}): ${words}`);
+  const words = line === '' ? (lastLines(message).split('\n').at(-1) ?? '') : line;
+  return diagnose(category, `${what} (exit code ${exitCode}): ${words.slice(0, LONGEST_LINE)}`);
 }
 
 const OF_A_STEP = [/./, 'BuildFailed', 'a step of the Dockerfile failed'] as const;
 
+/** The end of a text, as many whole lines as fit. */
 function lastWords(text: string): string {
-  return text.trim().slice(-LONGEST_WORDS).toWellFormed() || 'it has said nothing';
+  const trimmed = text.trim();
+  if (trimmed.length <= LONGEST_WORDS) return trimmed.toWellFormed() || 'it has said nothing';
+  const end = trimmed.slice(-LONGEST_WORDS);
+  return end.slice(end.indexOf('\n') + 1).toWellFormed();
 }
+
+/** What a log is cut to when it becomes a termination message; its first line may then be half a line. */
+const CUT_BYTES = 2000;
+/** What Kaniko says of itself before it does anything. */
+const PREAMBLE =
+  /^(?:active feature flags|credential providers|Retrieving image|Returning cached image|Built cross stage deps)\b.*\n/gm;
 
 /** The builder's log, less what stands around each of its own lines. */
 function lastLines(log: string): string {
-  return lastWords(
-    log.replaceAll(/^time="[^"]*" level=\w+ msg="(.*)"$/gm, (_, text: string) => text.replaceAll('\\"', '"')),
+  const whole = Buffer.byteLength(log) < CUT_BYTES ? log : log.slice(log.indexOf('\n') + 1);
+  const bare = whole.replaceAll(/^time="[^"]*" level=\w+ msg="(.*)"$/gm, (_, text: string) =>
+    text.replaceAll('\\"', '"'),
   );
+  return lastWords(bare.replaceAll(PREAMBLE, ''));
 }

@@ -91,8 +91,9 @@ const BY_EXIT_CODES: readonly string[] = ['BackoffLimitExceeded', 'PodFailurePol
 function judgeCi(job: JobRecord, end: JobEnd, pods: readonly PodRecord[], image: string): Outcome {
   const last = pods.at(-1);
   const task = last?.task?.kind === 'terminated' ? last.task : undefined;
-  const verdict = ciVerdict({ ...last?.ci, ...(task === undefined ? {} : { task }) }, image);
-  const isOfExitCodes = BY_EXIT_CODES.includes(end.reason) && (last?.reason ?? '') === '';
+  const isCutOff = (last?.reason ?? '') !== '';
+  const verdict = ciVerdict({ ...last?.ci, ...(task === undefined ? {} : { task }) }, image, isCutOff);
+  const isOfExitCodes = BY_EXIT_CODES.includes(end.reason) && !isCutOff;
   // The pod of tests that failed may be gone, and the rule by which they ended the Job stands.
   const isLost = last === undefined && (end.kind === 'complete' || end.reason === 'PodFailurePolicy');
   const result = isLost ? resultWithoutPod(image, end.kind === 'complete') : verdict.result;
