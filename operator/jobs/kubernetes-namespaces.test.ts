@@ -45,7 +45,7 @@ function setUp() {
     clock,
     log: createLog('silent', {}),
   };
-  return { store: createKubernetesStore(api, options), requests, watched };
+  return { store: createKubernetesStore(api, options), requests, watched, clock };
 }
 
 const paths = (requests: readonly ApiRequest[]) => requests.map(({ method, path }) => `${method} ${path}`);
@@ -96,4 +96,22 @@ test('I5: one that was never seen is looked for in every namespace before it is 
     'GET /apis/batch/v1/namespaces/slipway/jobs/a',
     'GET /apis/batch/v1/namespaces/ci/jobs/a',
   ]);
+});
+
+test('a list that was made before a create does not forget where the Job is; one that lacks it afterwards does', async () => {
+  const { store, requests, clock } = setUp();
+  const stop = new AbortController();
+  const following = store.follow(() => undefined, stop.signal);
+  // The lists are under way.
+  await store.create({ metadata: { name: 'a', namespace: 'ci' } });
+  await settled();
+  const homeOf = async () => {
+    await store.patch('a', {});
+    return requests.at(-1)?.path;
+  };
+  expect(await homeOf()).toBe('/apis/batch/v1/namespaces/ci/jobs/a');
+  await clock.advance(400_000);
+  expect(await homeOf()).toBe('/apis/batch/v1/namespaces/slipway/jobs/a');
+  stop.abort();
+  await following;
 });

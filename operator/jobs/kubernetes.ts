@@ -136,6 +136,7 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
 
   async function followAll(observe: (observation: Observation) => void, signal: AbortSignal): Promise<void> {
     const until = clock.monotonic() + relistMs;
+    const before = [...elsewhere.keys()];
     const lists = await Promise.all(
       namespaces.map(async (namespace) => {
         const [ofJobs, ofPods] = await Promise.all([
@@ -145,8 +146,10 @@ export function createKubernetesStore(api: KubernetesApi, options: KubernetesSto
         return { namespace, ofJobs, ofPods };
       }),
     );
-    elsewhere.clear();
     const jobs = lists.flatMap(({ ofJobs }) => ofJobs.items.map(seen));
+    const listed = new Set(jobs.map(({ name }) => name));
+    // What was made since the lists were asked for may be in none.
+    for (const name of before) if (!listed.has(name)) elsewhere.delete(name);
     observe({
       kind: 'listed',
       jobs,
