@@ -220,6 +220,7 @@ test('git: the clone script in the image with git, as its pod runs it', async ()
     [CLONE_ENV.submodules]: 'true',
     [CLONE_ENV.context]: '.',
     [CLONE_ENV.dockerfile]: 'src/a.txt',
+    [CLONE_ENV.origins]: server.url,
     [CLONE_ENV.user]: 'git',
     [CLONE_ENV.password]: 'secret',
     CI_TERMINATION_LOG: '/tmp/log',
