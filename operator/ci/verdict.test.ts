@@ -93,6 +93,11 @@ describe('the log of a build that failed', () => {
     expect(tail(log)).toBe('RUN echo "a"\na\nerror building image: x');
   });
 
+  test('is left out where there is none', () => {
+    expect(tail('\n')).toBeUndefined();
+    expect(ciVerdict({ ...GOOD, task: broken(1, '') }, IMAGE).result).not.toHaveProperty('log_tail');
+  });
+
   test('begins with a whole line where it was cut', () => {
     expect(tail(`${'half a line '.repeat(200)}\na\nb`)).toBe('a\nb');
     const long = tail(Array.from({ length: 190 }, (_, at) => `line ${at} ..`).join('\n'));

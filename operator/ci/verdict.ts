@@ -95,11 +95,11 @@ function resultOf(ends: CiEnds, image: string, cutOff = false): CiResult {
   };
 }
 
-/** The last lines of the stage that failed. */
+/** The last lines of the stage that failed; undefined where it printed none, or the node had just begun another file for them. */
 function logTail({ clone, build, task }: CiEnds): string | undefined {
-  if (clone !== undefined && clone.exitCode !== 0) return lastWords(clone.message);
-  if (build !== undefined && build.exitCode !== 0) return lastLines(build.message);
-  return task === undefined || task.exitCode === 0 ? undefined : lastWords(task.message);
+  const failed = [clone, build, task].find((end) => end !== undefined && end.exitCode !== 0);
+  if (failed === undefined || failed.message.trim() === '') return undefined;
+  return failed === build ? lastLines(failed.message) : lastWords(failed.message);
 }
 
 /** A field, where there is a value for it. */
