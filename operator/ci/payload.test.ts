@@ -90,6 +90,9 @@ describe('what is wrong is told by its field', () => {
       { test: { command: 'x', cmd: 'y' } },
       /^payload\.test: has what is not known: cmd\. Known: command, env$/,
     ],
+    ['a NUL in a command', { test: { command: 'a\0b' } }, /^payload\.test\.command: must not contain a NUL$/],
+    ['a NUL in a list', { test: { command: ['a', '\0'] } }, /^payload\.test\.command\.1: must not contain a NUL$/],
+    ['a NUL in a variable', { build_args: { A: '\0' } }, /^payload\.build_args\.A: must not contain a NUL$/],
     ['no command', { test: {} }, /^payload\.test\.command: is missing$/],
     ['a command that is none', { test: { command: 7 } }, /^payload\.test\.command: must be a text .*or a list/],
     ['artifacts that are no list', { artifacts: 'logs' }, /^payload\.artifacts: must be a list$/],
@@ -116,6 +119,7 @@ describe('the image', () => {
     ['https://git.example.com/acme/app.git', 'app'],
     ['https://git.example.com/Acme/My.App_2/', 'my-app-2'],
     ['https://git.example.com/', 'image'],
+    [`https://git.example.com/${'a'.repeat(99)}.b${'c'.repeat(200)}`, 'a'.repeat(99)],
   ])('of %s is called %s', (repository, expected) =>
     expect(of(repository)).toMatchObject({ build: { image: `registry.example.com/ci/acme/${expected}:job-1` } }),
   );

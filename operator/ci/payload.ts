@@ -27,8 +27,15 @@ const relativePath = z
         .replace(/\/$/, '') || '.',
   );
 
+/** A NUL ends a text for every program, and no container can be made with one. */
+const programText = (max: number) =>
+  z
+    .string()
+    .max(max)
+    .refine((text) => !text.includes('\0'), { error: 'must not contain a NUL' });
+
 const variables = z
-  .record(z.string().regex(VARIABLE, 'must be the name of a variable: letters, digits and "_"'), z.string().max(8192))
+  .record(z.string().regex(VARIABLE, 'must be the name of a variable: letters, digits and "_"'), programText(8192))
   .refine((all) => Object.keys(all).length <= MOST_VARIABLES, { error: `has more than ${MOST_VARIABLES} entries` });
 
 const repository = z
@@ -51,7 +58,7 @@ const repository = z
 
 const testSchema = z.strictObject({
   /** A text is run by the image's shell; a list as it is. */
-  command: z.union([z.string().min(1).max(16_384), z.array(z.string().max(8192)).min(1).max(200)], {
+  command: z.union([programText(16_384).min(1), z.array(programText(8192)).min(1).max(200)], {
     error: ({ input }) =>
       input === undefined
         ? 'is missing'
@@ -187,6 +194,9 @@ export function readCiBuild(
   return { kind: 'valid', build: { task, image: `${image}:${tag}` } };
 }
 
+/** Registries take 255 characters in all. */
+const LONGEST_NAME = 100;
+
 /** The last part of a repository's address, as a name of an image. */
 function nameOf(repository: string): string {
   const last = new URL(repository).pathname.split('/').findLast((part) => part !== '') ?? '';
@@ -194,6 +204,7 @@ function nameOf(repository: string): string {
     .replace(/\.git$/, '')
     .toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, '-')
+    .slice(0, LONGEST_NAME)
     .replaceAll(/^-+|-+$/g, '');
   return name || 'image';
 }

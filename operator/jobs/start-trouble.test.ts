@@ -6,7 +6,7 @@ import { testJob, testPod } from '../../testing/jobs.ts';
 import { type Behaviour, behaviours } from '../../testing/pod-status.ts';
 import { EPOCH } from '../../testing/virtual-clock.ts';
 import { type PodRecord, podRecord } from './records.ts';
-import { judgeStart, type Remedy, refusalTrouble, startLimits } from './start-trouble.ts';
+import { judgeStart, type Remedy, refusalTrouble, startLimits, waitingTrouble } from './start-trouble.ts';
 
 const LIMITS = { startTimeoutSeconds: 600, unschedulableTimeoutSeconds: 3600 };
 const START = 600_000;
@@ -166,4 +166,18 @@ test('the limits are those that the Job was made under', () => {
   const annotations = { [ANNOTATION.startTimeout]: '20', [ANNOTATION.unschedulableTimeout]: '30' };
   expect(startLimits(testJob({ annotations }))).toEqual({ startTimeoutSeconds: 20, unschedulableTimeoutSeconds: 30 });
   expect(startLimits(testJob())).toEqual(LIMITS);
+});
+
+test('an image that a CI task has built itself, and that cannot start, is its own fault and not its type’s', () => {
+  const end = { exitCode: 0, reason: 'Completed', message: '', startedAt: 1, finishedAt: 2 };
+  const waiting = { reason: 'CreateContainerError', message: 'no users found for nobody-there' };
+  expect(waitingTrouble({ waiting, ci: { build: end } })).toMatchObject({
+    diagnosis: { category: 'TaskFailed' },
+    remedy: 'fail',
+  });
+  expect(waitingTrouble({ waiting, ci: {} })).toMatchObject({ diagnosis: { category: 'ContainerConfig' } });
+  const noSecret = { reason: 'CreateContainerConfigError', message: 'secret "x" not found' };
+  expect(waitingTrouble({ waiting: noSecret, ci: { build: end } })).toMatchObject({
+    diagnosis: { category: 'ContainerConfig' },
+  });
 });

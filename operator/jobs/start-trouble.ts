@@ -88,7 +88,10 @@ export function startLimits({ annotations }: JobRecord): StartLimits {
 }
 
 /** What the kubelet says it waits for, where that means trouble. Any other reason is a stage of an ordinary start. */
-export function waitingTrouble({ waiting }: Pick<PodRecord, 'waiting'>): Omit<StartTrouble, 'dueAt'> | undefined {
+export function waitingTrouble({
+  waiting,
+  ci,
+}: Pick<PodRecord, 'waiting' | 'ci'>): Omit<StartTrouble, 'dueAt'> | undefined {
   if (waiting === undefined) return undefined;
   const { reason, message: detail } = waiting;
   const message = (detail === '' ? reason : `${reason}: ${detail}`).slice(0, 1000);
@@ -103,6 +106,8 @@ export function waitingTrouble({ waiting }: Pick<PodRecord, 'waiting'>): Omit<St
       return { diagnosis: diagnose('ImagePull', message), remedy: 'use-attempt' };
     case 'CreateContainerConfigError':
     case 'CreateContainerError':
+      // Of an image that the task itself has built: no fault of the type, which it must not pause.
+      if (reason === 'CreateContainerError' && ci?.build?.exitCode === 0) return troubleOfBuilt(message);
       return ROOT_REFUSED.test(detail)
         ? {
             diagnosis: diagnose('ContainerConfig', `${message}; security: baseline in the task type would allow it`),
@@ -126,6 +131,16 @@ const QUOTA = /quota/i;
 /** Answers of registries that say: there is no such image, or not for you. */
 const IMAGE_FAULT =
   /not found|manifest unknown|name unknown|does not exist|unauthorized|authentication required|denied|forbidden|no basic auth|insufficient_scope/i;
+
+function troubleOfBuilt(message: string): Omit<StartTrouble, 'dueAt'> {
+  const text = `the tests could not start: ${message}`;
+  return NO_USER.test(message)
+    ? { diagnosis: diagnose('TaskFailed', `${text}; the image names a USER that it does not have`), remedy: 'fail' }
+    : { diagnosis: diagnose('TaskFailed', text), remedy: 'use-attempt' };
+}
+
+/** Containerd's and CRI-O's words for an image whose USER is not in its own list of users. */
+const NO_USER = /no (?:users|groups) found|unable to find (?:user|group)|no matching entries in (?:passwd|group)/i;
 
 /** The kubelet's words for an image that would run as root, or as a user whose number it cannot tell, under runAsNonRoot. */
 const ROOT_REFUSED = /runAsNonRoot/;

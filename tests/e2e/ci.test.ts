@@ -176,6 +176,14 @@ const CASES: Readonly<Record<string, Case>> = {
       /the tests could not start: .*The image has no shell: give payload\.test\.command as a list/s,
     ],
   },
+  'no-such-user': {
+    files: dockerfile('USER nobody-there'),
+    job: 'Failed',
+    error: [
+      'TaskFailed',
+      /the tests could not start: CreateContainerError: .*; the image names a USER that it does not have$/,
+    ],
+  },
   'as-a-list': {
     files: { Dockerfile: 'FROM base AS tools\nFROM scratch\nCOPY --from=tools /bin/busybox /busybox\n' },
     test: { command: ['/busybox', 'test', '$(CI)', '=', '$(CI)'] },
