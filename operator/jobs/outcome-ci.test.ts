@@ -144,3 +144,14 @@ test('what it has taken counts from its clone on, also where no test ran', () =>
   const part = outcomeOf(job(), failedBy('BackoffLimitExceeded'), [pod({ clone: stage(5, 1) }, { stageSince: EPOCH })]);
   expect(part.usage).toMatchObject({ vcpu_seconds: 20 });
 });
+
+test('I3: what was recorded stays the outcome, result and all, when its pod is gone and another operator settles it', () => {
+  const before = outcomeOf(job(), BY_TESTS, [pod({ ...BUILT, task: stage(25, 2, '1 failed') })]);
+  const recorded = JSON.stringify(before);
+  const after = outcomeOf(job({ [ANNOTATION.outcome]: recorded }), BY_TESTS, []);
+  expect(after).toEqual(JSON.parse(recorded));
+  expect(after).toMatchObject({
+    status: 'completed',
+    result: { commit: COMMIT, digest: DIGEST, log_tail: '1 failed' },
+  });
+});
