@@ -16,6 +16,7 @@ import { type Behaviour, ORDINARY } from '#/testing/arm/life.ts';
 import type { GroupBody } from '#/testing/arm/rules.ts';
 import { startRunner } from '#/testing/arm/runner-program.ts';
 import { type ArmServer, startArm } from '#/testing/arm/server.ts';
+import type { RunningProgram } from '#/testing/arm/service.ts';
 import { type Azurite, startAzurite } from '#/testing/azurite.ts';
 import { type ControlPlane, startControlPlane } from '#/testing/control-plane.ts';
 import { eventually } from '#/testing/eventually.ts';
@@ -78,6 +79,8 @@ interface Site extends AsyncDisposable {
   readonly arm: ArmServer;
   put(type: string, count?: number, payload?: object): Promise<void>;
   start(step?: CheckpointName | AciCheckpointName | '--remove-groups', pod?: string): Promise<OperatorProcess>;
+  /** Ends the tasks of the type `waits`, those that come later at once. */
+  release(): void;
   jobs(): Promise<readonly RawJob[]>;
   /** Waits until so many are settled. */
   settled(count: number): Promise<readonly RawJob[]>;
@@ -88,11 +91,16 @@ async function setUp(name: string, config: object = {}): Promise<Site> {
   await queues.create(queue);
   const stack = new AsyncDisposableStack();
   const tries = new Map<string, number>();
+  const released = Promise.withResolvers<void>();
   const arm = stack.use(
     await startArm({
       clock: systemClock,
       deletesMs: 300,
-      program: (_, body) => (['echo', 'bounded', 'python'].includes(typeOf(body)) ? startRunner(body) : undefined),
+      program: (_, body) => {
+        const type = typeOf(body);
+        if (type === 'waits') return waitsFor(released.promise);
+        return ['echo', 'bounded', 'python'].includes(type) ? startRunner(body) : undefined;
+      },
       behaviour: (group, body) => {
         const attempt = tries.get(group) ?? 0;
         tries.set(group, attempt + 1);
@@ -110,6 +118,7 @@ async function setUp(name: string, config: object = {}): Promise<Site> {
     queue,
     arm,
     jobs,
+    release: released.resolve,
     put: (type, count = 1, payload = {}) =>
       queues.put(
         queue,
@@ -144,6 +153,7 @@ async function setUp(name: string, config: object = {}): Promise<Site> {
             taskTypes: {
               echo: { envFrom: [{ secretRef: { name: 'task-secrets' } }] },
               ...Object.fromEntries(Object.keys(BEHAVIOURS).map((type) => [type, foreign])),
+              waits: { ...foreign, timeoutSeconds: 600 },
               hang: { ...foreign, attempts: 1, timeoutSeconds: 1, graceSeconds: 1, startTimeoutSeconds: 10 },
             },
             webhook: { allow: ['127.0.0.1'] },
@@ -165,6 +175,13 @@ async function setUp(name: string, config: object = {}): Promise<Site> {
       ),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
+}
+
+/** A task that ends well when it may, or when it is stopped. */
+function waitsFor(released: Promise<void>): RunningProgram {
+  const { promise: ended, resolve } = Promise.withResolvers<{ exitCode: number; log: string }>();
+  void released.then(() => resolve({ exitCode: 0, log: '' }));
+  return { ended, stop: () => resolve({ exitCode: 137, log: '' }) };
 }
 
 function typeOf({ properties }: GroupBody): string {
@@ -251,7 +268,7 @@ describe.concurrent('seen with kubectl', () => {
   test.concurrent('get, wait, describe, delete', async () => {
     await using site = await setUp('kubectl');
     await using operator = await site.start();
-    await site.put('slow');
+    await site.put('waits');
     const kubectl = (...args: string[]) => cluster.kubectl(['-n', NAMESPACE, ...args]);
     const name = await eventually(async () => {
       const [job] = await site.jobs();
@@ -259,6 +276,7 @@ describe.concurrent('seen with kubectl', () => {
       return job?.metadata?.name ?? '';
     });
     expect(await kubectl('get', 'job', name)).toMatch(/Running\s+0\/1\s+\d+s/);
+    site.release();
     await kubectl('wait', '--for=condition=complete', `job/${name}`, '--timeout=60s');
     expect(await kubectl('get', 'job', name)).toMatch(/Complete\s+1\/1\s+\d+s/);
     expect(await kubectl('describe', 'job', name)).toMatch(
@@ -280,7 +298,9 @@ describe.concurrent('seen with kubectl', () => {
 
 test.concurrent('held, suspended, resumed, and cancelled before its start: statuses that the API server takes', async () => {
   const foreign = { image: 'example.test/foreign:1', attempts: 1, timeoutSeconds: 60 };
-  await using site = await setUp('held', { taskTypes: { slow: { ...foreign, maxRunning: 1 }, done: foreign } });
+  await using site = await setUp('held', {
+    taskTypes: { waits: { ...foreign, timeoutSeconds: 600, maxRunning: 1 }, done: foreign },
+  });
   await using operator = await site.start();
   const kubectl = (...args: string[]) => cluster.kubectl(['-n', NAMESPACE, ...args]);
   const cancelled = async (job: string) => {
@@ -292,7 +312,7 @@ test.concurrent('held, suspended, resumed, and cancelled before its start: statu
       return [...(status?.conditions ?? [])].filter(({ status: is }) => is === 'True').map(({ type }) => type);
     }, 60_000);
   };
-  await site.put('slow', 3);
+  await site.put('waits', 3);
   const [first = '', second = '', third = ''] = await eventually(async () => {
     const jobs = await site.jobs();
     expect(jobs.filter(({ status }) => status?.ready === 1)).toHaveLength(1);
@@ -313,6 +333,7 @@ test.concurrent('held, suspended, resumed, and cancelled before its start: statu
     expect([job?.status?.active ?? 0, job?.status?.startTime]).toEqual([0, undefined]);
   }, 60_000);
   expect(site.arm.groups).not.toContain(first);
+  site.release();
   await kubectl('wait', '--for=condition=complete', `job/${second}`, '--timeout=90s');
   await kubectl('patch', 'job', first, '-p', '{"spec":{"suspend":false}}');
   await kubectl('wait', '--for=condition=complete', `job/${first}`, '--timeout=90s');
@@ -333,7 +354,7 @@ test.concurrent('held, suspended, resumed, and cancelled before its start: statu
 
 test.concurrent('I10 I13: uninstalled, no group is left and the Jobs stay; installed anew, they start again', async () => {
   await using site = await setUp('uninstalled');
-  await site.put('slow', 3);
+  await site.put('waits', 3);
   const first = await site.start();
   await eventually(async () => expect(site.arm.alive()).toHaveLength(3), 30_000);
   expect(await first.stop()).toBe(0);
@@ -341,6 +362,7 @@ test.concurrent('I10 I13: uninstalled, no group is left and the Jobs stay; insta
   expect(await removing.ended).toBe(0);
   expect(site.arm.groups).toEqual([]);
   expect((await site.jobs()).map(({ status }) => status?.active)).toEqual([1, 1, 1]);
+  site.release();
   await using second = await site.start();
   const jobs = await site.settled(3);
   // No attempt was used up.
@@ -354,16 +376,18 @@ test.concurrent('I1 I13: of two operators one works; it is stopped, and the othe
   await using first = await site.start(undefined, 'operator-a');
   await first.waitFor('its lead', ({ msg }) => msg === 'this replica leads');
   await using second = await site.start(undefined, 'operator-b');
-  await site.put('slow', 6);
+  await site.put('waits', 6);
   await site.put('fail', 4);
   await site.put('echo', 10);
-  // The others end soon, and what has ended is stopped.
-  const slow = () => site.arm.alive().filter((group) => group.startsWith('two-slow-'));
-  await eventually(async () => expect(slow().length).toBeGreaterThanOrEqual(3), 60_000);
-  const alive = slow();
+  const waiting = () => site.arm.alive().filter((group) => group.startsWith('two-waits-'));
+  await eventually(async () => expect(waiting()).toHaveLength(6), 60_000);
   expect(await first.stop()).toBe(0);
   // A stop ends no task.
-  expect(site.arm.requests.filter(({ operation, group }) => operation === 'stop' && alive.includes(group))).toEqual([]);
+  expect(
+    site.arm.requests.filter(({ operation, group }) => operation === 'stop' && group.startsWith('two-waits-')),
+  ).toEqual([]);
+  expect(waiting()).toHaveLength(6);
+  site.release();
   await site.put('done', 10);
   const jobs = await site.settled(30);
   expect(jobs.flatMap(({ metadata }) => site.arm.starts(metadata?.name ?? '')).toSorted()).toEqual([
