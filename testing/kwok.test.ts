@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { parseReport } from '#/contract/runner-abi.ts';
 import { stages, standardEndings, statusTemplate } from '#/testing/kwok.ts';
-import { behaviours, fixed, podStatus } from '#/testing/pod-status.ts';
+import { behaviours, ciBehaviours, fixed, podStatus } from '#/testing/pod-status.ts';
 
 /** What KWOK makes of a template, with the fixed values of the recordings instead of its own. */
 function render(template: string): unknown {
@@ -12,7 +12,7 @@ function render(template: string): unknown {
   );
 }
 
-test.each(behaviours)('%s: a stage body is the recorded status and nothing else', (behaviour) => {
+test.each([...behaviours, ...ciBehaviours])('%s: a stage body is the recorded status and nothing else', (behaviour) => {
   expect(render(statusTemplate(behaviour))).toEqual(podStatus(behaviour));
 });
 

@@ -4,11 +4,11 @@
  */
 import { LABEL } from '#/contract/identity.ts';
 import type { Cluster } from '#/testing/kubernetes.ts';
-import { type Behaviour, fixed, podStatus } from '#/testing/pod-status.ts';
+import { type Behaviour, type CiBehaviour, ciBehaviours, fixed, podStatus } from '#/testing/pod-status.ts';
 
 /** How pods of a task type end, or, of one that never starts, what they wait for. */
 export interface Ending {
-  readonly as: Behaviour;
+  readonly as: Behaviour | CiBehaviour;
   /** Run time. Default: none. */
   readonly afterMs?: number;
 }
@@ -46,10 +46,15 @@ function stage(name: string, matchExpressions: readonly object[], template: stri
 /** The stages for a table of endings. */
 export function stages(endings: Readonly<Record<string, Ending>> = standardEndings): object[] {
   const type = `.metadata.labels["${LABEL.taskType}"]`;
-  const stuck = Object.keys(endings).filter((name) => isStuck(endings[name]));
-  const starts = stuck.length === 0 ? [] : [{ key: type, operator: 'NotIn', values: stuck }];
+  const ci = Object.keys(endings).filter((name) => isCi(endings[name]));
+  const others = [...ci, ...Object.keys(endings).filter((name) => isStuck(endings[name]))];
+  const starts = others.length === 0 ? [] : [{ key: type, operator: 'NotIn', values: others }];
+  const ciStarts = { key: type, operator: 'In', values: ci };
   return [
     stage('pod-start', [alive, phase('Pending'), ...starts], statusTemplate('running')),
+    ...(ci.length === 0
+      ? []
+      : [stage('pod-start-ci', [alive, phase('Pending'), ciStarts], statusTemplate('ci-running'))]),
     stage('pod-terminate', [deleted, phase('Running')], template(terminated())),
     ...Object.entries(endings).map(([name, ending]) => {
       const { as, afterMs } = ending;
@@ -65,9 +70,13 @@ function isStuck(ending: Ending | undefined): boolean {
   return ending !== undefined && podStatus(ending.as).phase === 'Pending';
 }
 
+function isCi(ending: Ending | undefined): boolean {
+  return ciBehaviours.some((behaviour) => behaviour === ending?.as);
+}
+
 /** A recorded status as a Go template: what differs from pod to pod is filled in by KWOK. */
-export function statusTemplate(behaviour: Behaviour): string {
-  const isFirst = behaviour === 'running' || isStuck({ as: behaviour });
+export function statusTemplate(behaviour: Behaviour | CiBehaviour): string {
+  const isFirst = behaviour === 'running' || behaviour === 'ci-running' || isStuck({ as: behaviour });
   return template(podStatus(behaviour), isFirst ? 'Now' : '.status.startTime');
 }
 

@@ -26,6 +26,15 @@ export const behaviours = [
 /** One of {@link behaviours}. */
 export type Behaviour = (typeof behaviours)[number];
 
+/** And of pods with the containers of a CI task. */
+export const ciBehaviours = ['ci-running', 'ci-passed', 'ci-tests-failed', 'ci-build-failed'] as const;
+
+/** What their containers say they have cloned. */
+export const CI_COMMIT = '0123456789abcdef0123456789abcdef01234567';
+
+/** One of {@link ciBehaviours}. */
+export type CiBehaviour = (typeof ciBehaviours)[number];
+
 /** The part of a pod's status that tests look into; the files hold all of it. */
 export interface PodStatus {
   readonly phase: string;
@@ -44,10 +53,10 @@ export const fixed = {
 } as const;
 
 /** Where a behaviour's status is kept. */
-export const statusFile = (behaviour: Behaviour): URL =>
+export const statusFile = (behaviour: Behaviour | CiBehaviour): URL =>
   new URL(`./golden/pod-status/${behaviour}.json`, import.meta.url);
 
 /** The recorded status of a behaviour. */
-export function podStatus(behaviour: Behaviour): PodStatus {
+export function podStatus(behaviour: Behaviour | CiBehaviour): PodStatus {
   return JSON.parse(readFileSync(statusFile(behaviour), 'utf8')) as PodStatus;
 }

@@ -5,9 +5,21 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
+import { formatCiReport } from '#/contract/ci-report.ts';
 import { EXIT, formatReport, type RunnerReport, TERMINATION_LOG } from '#/contract/runner-abi.ts';
 import { type RealNode, startNode } from '#/testing/node.ts';
-import { type Behaviour, behaviours, fixed, type PodStatus, statusFile } from '#/testing/pod-status.ts';
+import {
+  type Behaviour,
+  behaviours,
+  CI_COMMIT,
+  type CiBehaviour,
+  ciBehaviours,
+  fixed,
+  type PodStatus,
+  statusFile,
+} from '#/testing/pod-status.ts';
+
+const BUSYBOX = '10.255.0.1:5000/busybox:1';
 
 interface Recipe {
   /** The container's shell script. */
@@ -31,7 +43,49 @@ const exits = (code: number, report: RunnerReport): Recipe => ({
 const completed = { v: 1, status: 'completed', result: { echoed: true } } as const;
 const failure = (code: string, message: string) => ({ v: 1, status: 'failed', error: { code, message } }) as const;
 
-const recipes: Record<Behaviour, Recipe> = {
+const collected = formatCiReport({
+  v: 1,
+  tests: { tests: 2, passed: 1, failed: 1, skipped: 0, failures: [], slowest: [] },
+  artifacts: [],
+  artifactCount: 0,
+  problems: [],
+});
+
+/** The containers of a CI task by their names, policies and order; what they run says what those of operator/ci/pod.ts would. */
+const ciPod = (scripts: { readonly build?: string; readonly task: string }): Recipe => {
+  const container = (name: string, script: string, more: object = {}) => ({
+    name,
+    image: BUSYBOX,
+    command: ['sh', '-c', script],
+    terminationMessagePolicy: 'FallbackToLogsOnError',
+    ...more,
+  });
+  const waits = `trap 'printf %s "$COLLECTED" >${TERMINATION_LOG}; exit 0' TERM; while :; do sleep 0.1; done`;
+  return {
+    spec: {
+      initContainers: [
+        container('report', waits, { restartPolicy: 'Always', env: [{ name: 'COLLECTED', value: collected }] }),
+        container('clone', `printf ${CI_COMMIT} >${TERMINATION_LOG}`),
+        container('build', scripts.build ?? 'true'),
+      ],
+      containers: [container('task', scripts.task)],
+    },
+  };
+};
+
+const recipes: Record<Behaviour | CiBehaviour, Recipe> = {
+  'ci-running': {
+    ...ciPod({ task: 'sleep 60' }),
+    when: ({ phase, containerStatuses }) => phase === 'Running' && running({ phase, containerStatuses }),
+  },
+  'ci-passed': ciPod({ task: 'true' }),
+  'ci-tests-failed': ciPod({ task: 'echo one test failed; exit 3' }),
+  'ci-build-failed': ciPod({
+    build:
+      'echo "error building image: error building stage: failed to execute command: waiting for process to exit: exit status 7"; exit 1',
+    task: 'true',
+  }),
+
   running: { script: 'sleep 60', when: running },
   'completed-owed': exits(EXIT.done, { ...completed, webhook: 'owed' }),
   'completed-delivered': exits(EXIT.done, { ...completed, webhook: 'delivered' }),
@@ -72,7 +126,7 @@ const recipes: Record<Behaviour, Recipe> = {
 };
 
 /** The pod of a behaviour. Its finalizer keeps it readable after its end, whoever deletes it. */
-function pod(behaviour: Behaviour, image: string): object {
+function pod(behaviour: Behaviour | CiBehaviour, image: string): object {
   const { script = 'true', container, spec } = recipes[behaviour];
   return {
     apiVersion: 'v1',
@@ -87,9 +141,9 @@ function pod(behaviour: Behaviour, image: string): object {
   };
 }
 
-async function record(node: RealNode, behaviour: Behaviour): Promise<PodStatus> {
+async function record(node: RealNode, behaviour: Behaviour | CiBehaviour): Promise<PodStatus> {
   const { when = ended, whenRunning } = recipes[behaviour];
-  await node.apply(pod(behaviour, `${node.registry}/busybox:1`));
+  await node.apply(pod(behaviour, BUSYBOX));
   let pending = whenRunning;
   for (let tries = 0; tries < 600; tries++) {
     const { status } = await node.get<{ status: PodStatus }>(`pod/${behaviour}`, '-n', 'default');
@@ -124,7 +178,7 @@ function normalise(value: unknown, key = ''): unknown {
   if (key === 'ip' || key === 'podIP' || key === 'hostIP')
     return value.startsWith('10.244.') ? fixed.podIP : fixed.hostIP;
   return value
-    .replaceAll('10.255.0.1:5000/busybox:1', fixed.image)
+    .replaceAll(BUSYBOX, fixed.image)
     .replaceAll('10.255.0.1:5000', 'registry.example')
     .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, fixed.uid);
 }
@@ -133,7 +187,7 @@ if (import.meta.main) {
   await using node = await startNode();
   await node.kubectl(['wait', '--for=create', 'serviceaccount/default', '-n', 'default', '--timeout=30s']);
   const statuses = await Promise.all(
-    behaviours.map(async (behaviour) => [behaviour, await record(node, behaviour)] as const),
+    [...behaviours, ...ciBehaviours].map(async (behaviour) => [behaviour, await record(node, behaviour)] as const),
   );
   for (const [behaviour, status] of statuses) {
     await mkdir(new URL('.', statusFile(behaviour)), { recursive: true });

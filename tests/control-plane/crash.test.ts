@@ -6,6 +6,7 @@ import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ciResultSchema } from '#/contract/ci-result.ts';
 import { ANNOTATION, installationId, LABEL } from '#/contract/identity.ts';
 import { webhookBodySchema } from '#/contract/webhook.ts';
 import type { CheckpointName } from '#/operator/checkpoint.ts';
@@ -17,10 +18,13 @@ import { installRights } from '#/testing/installation.ts';
 import { expectOneLifeEach, type JobHistory, watchJobHistory } from '#/testing/job-history.ts';
 import { type Ending, stages } from '#/testing/kwok.ts';
 import { type LogLine, type OperatorProcess, startOperator } from '#/testing/operator-process.ts';
+import { CI_COMMIT } from '#/testing/pod-status.ts';
 import { type TestQueues, testQueues } from '#/testing/queues.ts';
 import { startWebhookSink, type WebhookSink } from '#/testing/webhook-sink.ts';
 
 const NAMESPACE = 'crash';
+/** Where CI tasks have their Jobs. */
+const CI = 'crash-ci';
 /** The operator has to send every webhook: of a success because the runner still owes it, of a failure always. */
 const ENDINGS = {
   succeed: { as: 'completed-owed' },
@@ -30,23 +34,38 @@ const ENDINGS = {
   'succeed-one-by-one': { as: 'completed-owed' },
   'fail-at-once': { as: 'root-refused' },
   'fail-to-start': { as: 'image-missing' },
+  'succeed-ci': { as: 'ci-passed' },
+  // Failing tests are a result: its Job has Failed, its task has not.
+  'succeed-ci-red': { as: 'ci-tests-failed' },
+  'fail-ci': { as: 'ci-build-failed' },
 } as const satisfies Record<string, Ending>;
 type Kind = keyof typeof ENDINGS | 'malformed';
 
+const TASK_TYPES = Object.fromEntries(
+  Object.keys(ENDINGS).map((type) => [
+    type,
+    type === 'succeed-one-by-one'
+      ? { maxRunning: 1 }
+      : type.includes('-ci')
+        ? { ci: { namespace: CI, images: 'registry.example.test/ci' } }
+        : {},
+  ]),
+);
+
 /** Which messages come by which step. A lease is renewed, and a message adopted, only while its task runs. */
 const CASES: Readonly<Record<CheckpointName, readonly Kind[]>> = {
-  received: ['succeed', 'fail', 'malformed'],
-  created: ['succeed', 'fail'],
+  received: ['succeed', 'fail', 'malformed', 'succeed-ci'],
+  created: ['succeed', 'fail', 'succeed-ci-red'],
   started: ['succeed-one-by-one'],
   adopted: ['succeed-late', 'fail-late'],
   'receipt-patched': ['succeed-late', 'fail-late'],
   ended: ['fail-at-once'],
   'pod-removed': ['fail-to-start'],
-  recorded: ['succeed', 'fail'],
-  poisoned: ['fail', 'malformed'],
-  deleted: ['succeed', 'fail', 'malformed'],
-  'webhook-sent': ['succeed', 'fail', 'malformed'],
-  settled: ['succeed', 'fail'],
+  recorded: ['succeed', 'fail', 'succeed-ci', 'succeed-ci-red', 'fail-ci'],
+  poisoned: ['fail', 'malformed', 'fail-ci'],
+  deleted: ['succeed', 'fail', 'malformed', 'succeed-ci-red'],
+  'webhook-sent': ['succeed', 'fail', 'malformed', 'succeed-ci-red'],
+  settled: ['succeed', 'fail', 'succeed-ci-red'],
 };
 
 let resources: AsyncDisposableStack;
@@ -55,7 +74,7 @@ let queues: TestQueues;
 let sink: WebhookSink;
 let cluster: ControlPlane;
 let kubeconfig: string;
-let history: JobHistory;
+let histories: readonly JobHistory[];
 
 const theirs = process.env['KUBECONFIG_TEST'] !== undefined;
 
@@ -68,9 +87,10 @@ describe.skipIf(theirs)(
       sink = starting.use(await startWebhookSink());
       cluster = starting.use(await startControlPlane({ stages: stages(ENDINGS) }));
       const directory = starting.use(await mkdtempDisposable(join(tmpdir(), 'slipway-test-')));
-      kubeconfig = await installRights(cluster, NAMESPACE, directory.path);
+      await cluster.kubectl(['create', 'namespace', CI]);
+      kubeconfig = await installRights(cluster, NAMESPACE, directory.path, { taskTypes: TASK_TYPES });
       queues = testQueues(azurite.connectionString);
-      history = starting.use(watchJobHistory(cluster.kubeconfig, NAMESPACE));
+      histories = [NAMESPACE, CI].map((namespace) => starting.use(watchJobHistory(cluster.kubeconfig, namespace)));
       resources = starting.move();
     });
     afterAll(() => resources.disposeAsync());
@@ -102,7 +122,8 @@ describe.skipIf(theirs)(
     test.concurrent('of two replicas one works, and the other takes over when that one is killed', async () => {
       await using installation = await install('two');
       const quick: readonly Kind[] = ['succeed', 'fail', 'succeed', 'fail', 'malformed', 'succeed'];
-      const kinds: readonly Kind[] = [...quick, 'succeed-late', 'fail-late', 'succeed-late', 'succeed'];
+      const ci: readonly Kind[] = ['succeed-ci', 'fail-ci', 'succeed-ci-red'];
+      const kinds: readonly Kind[] = [...quick, ...ci, 'succeed-late', 'fail-late', 'succeed-late', 'succeed'];
       const [one, other] = [await installation.start('one'), await installation.start('other')];
       for (const kind of kinds) await installation.put(kind);
       const isCreated = ({ msg }: LogLine) => msg.startsWith('the Job was created');
@@ -154,14 +175,15 @@ async function install(name: string): Promise<Installation> {
           lease: { firstSeconds: 5, renewSeconds: 10 },
           runner: { image: 'example.test/runner:1' },
           defaults: { attempts: 1, startTimeoutSeconds: 10 },
-          taskTypes: Object.fromEntries(
-            Object.keys(ENDINGS).map((type) => [type, type === 'succeed-one-by-one' ? { maxRunning: 1 } : {}]),
-          ),
+          taskTypes: TASK_TYPES,
           webhook: { allow: ['127.0.0.1'] },
         },
       }),
     );
-  const versions = () => history.versions.filter(({ labels }) => labels[LABEL.installation] === installation);
+  const versions = () =>
+    histories
+      .flatMap((history) => history.versions)
+      .filter(({ labels }) => labels[LABEL.installation] === installation);
   const jobs = () => [...new Map(versions().map((job) => [job.uid, job])).values()];
   return {
     queue,
@@ -175,7 +197,9 @@ async function install(name: string): Promise<Installation> {
       queues.put(queue, {
         task_id: kind === 'malformed' ? 7 : 't',
         task_type: kind,
-        payload: {},
+        payload: kind.includes('-ci')
+          ? { repository: 'https://git.example.test/a.git', commit: CI_COMMIT, test: { command: 'true' } }
+          : {},
         webhook_url: `${sink.url}/${name}`,
       }),
     async killAt(step) {
@@ -200,11 +224,22 @@ async function install(name: string): Promise<Installation> {
       expect(copies.size).toBe(failing.length);
 
       const posts = sink.requests.filter(({ path }) => path === `/${name}`);
-      const reports = posts.map(({ body }) => webhookBodySchema.parse(JSON.parse(body)).status);
+      const bodies = posts.map(({ body }) => webhookBodySchema.parse(JSON.parse(body)));
+      const reports = bodies.map(({ status }) => status);
       const ids = new Map(posts.map(({ headers }, at) => [headers['webhook-id'], reports[at]]));
       expect([...ids.values()].sort()).toEqual(
         kinds.map((kind) => (kind.startsWith('succeed') ? 'completed' : 'failed')).sort(),
       );
+      // What the containers said is told whole, whenever the operator was killed.
+      const results = bodies.flatMap(({ result }) => {
+        const parsed = ciResultSchema.safeParse(result);
+        return parsed.success ? [parsed.data] : [];
+      });
+      const ofCi = kinds.filter((kind) => kind.includes('-ci'));
+      expect(new Set(results.map(({ conclusion }) => conclusion))).toEqual(
+        new Set(ofCi.map((kind) => (kind === 'succeed-ci' ? 'success' : 'failure'))),
+      );
+      for (const result of results) expect(result).toMatchObject({ commit: CI_COMMIT, tests: { tests: 2, failed: 1 } });
     },
     [Symbol.asyncDispose]: () => started.disposeAsync(),
   };
