@@ -269,6 +269,7 @@ describe('tests that ended otherwise than by failing', () => {
     ['for memory', broken(137, '', 'OOMKilled'), /^OutOfMemory: .*resources\.memory/],
     ['by a kill of their own', broken(137, ''), /^Killed: .*by themselves, or for memory/],
     ['for a right', broken(100, 'E: setgroups: Operation not permitted'), /^RightRefused: .*ci\.test\.user/],
+    ['for being no program', broken(255, 'exec /run-tests: exec format error'), /^NotExecutable: .*without #!/],
   ])('%s', (_, task, problem) => expect(problemsOf(task)).toEqual([expect.stringMatching(problem)]));
 
   test('and never began: that is no result of theirs', () => {

@@ -119,6 +119,10 @@ function troubleOfTests({ exitCode, reason, message }: ContainerEnd): string[] {
     return [
       'RightRefused: the tests were refused a right. They run without capabilities, as root too: install packages and change owners in the Dockerfile, or name a user by ci.test.user',
     ];
+  if (exitCode !== 0 && /exec format error/i.test(message))
+    return [
+      'NotExecutable: the node cannot run what payload.test.command names: a script without #! in its first line, or an image that was built for another platform',
+    ];
   return [];
 }
 

@@ -176,6 +176,18 @@ test('an image that a CI task has built itself, and that cannot start, is its ow
     remedy: 'fail',
   });
   expect(waitingTrouble({ waiting, ci: {} })).toMatchObject({ diagnosis: { category: 'ContainerConfig' } });
+  // Containerd's words, as a node with an index of another platform alone printed them.
+  const platform = {
+    reason: 'ErrImagePull',
+    message:
+      'rpc error: code = NotFound desc = failed to pull and unpack image "r/a:1": no match for platform in manifest: not found',
+  };
+  expect(waitingTrouble({ waiting: platform, ci: { build: end } })).toMatchObject({
+    diagnosis: { category: 'TaskFailed', message: expect.stringContaining('for another platform') },
+    remedy: 'fail',
+  });
+  // Of the builder's image it is the type's.
+  expect(waitingTrouble({ waiting: platform, ci: {} })).toMatchObject({ diagnosis: { category: 'ImagePull' } });
   const noSecret = { reason: 'CreateContainerConfigError', message: 'secret "x" not found' };
   expect(waitingTrouble({ waiting: noSecret, ci: { build: end } })).toMatchObject({
     diagnosis: { category: 'ContainerConfig' },

@@ -100,6 +100,7 @@ export function waitingTrouble({
       return { diagnosis: diagnose('InvalidImage', message), remedy: 'fail' };
     case 'ErrImagePull':
     case 'ImagePullBackOff':
+      if (ci?.build?.exitCode === 0 && NO_PLATFORM.test(detail)) return ofOtherPlatform(message);
       // A registry that does not answer, or is throttling, is no fault of the task: it may pass, or be another node's luck.
       return { diagnosis: diagnose('ImagePull', message), remedy: IMAGE_FAULT.test(detail) ? 'use-attempt' : 'retry' };
     case 'ErrImageNeverPull':
@@ -138,6 +139,14 @@ function troubleOfBuilt(message: string): Omit<StartTrouble, 'dueAt'> {
     ? { diagnosis: diagnose('TaskFailed', `${text}; the image names a USER that it does not have`), remedy: 'fail' }
     : { diagnosis: diagnose('TaskFailed', text), remedy: 'use-attempt' };
 }
+
+function ofOtherPlatform(message: string): Omit<StartTrouble, 'dueAt'> {
+  const text = `the tests could not start: ${message}; the image was built for another platform than that of its node`;
+  return { diagnosis: diagnose('TaskFailed', text), remedy: 'fail' };
+}
+
+/** Containerd's words for an index without an image for it. A single image of another platform is pulled all the same, and fails when it runs. */
+const NO_PLATFORM = /no match for platform/;
 
 /** Containerd's and CRI-O's words for an image whose USER is not in its own list of users. */
 const NO_USER = /no (?:users|groups) found|unable to find (?:user|group)|no matching entries in (?:passwd|group)/i;

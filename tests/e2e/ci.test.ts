@@ -190,6 +190,12 @@ const CASES: Readonly<Record<string, Case>> = {
     job: 'Complete',
     result: { conclusion: 'success', exit_code: 0 },
   },
+  'no-program': {
+    files: { ...dockerfile('COPY run /run\nRUN chmod 755 /run'), run: 'exit 0\n' },
+    test: { command: ['/run'] },
+    job: 'Failed',
+    result: { conclusion: 'failure', problems: [expect.stringMatching(/^NotExecutable: .*without #!/)] },
+  },
   'needs-rights': {
     files: PLAIN,
     test: { command: 'touch x && chown 1000 x' },
