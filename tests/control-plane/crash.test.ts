@@ -10,15 +10,15 @@ import { ciResultSchema } from '#/contract/ci-result.ts';
 import { ANNOTATION, installationId, LABEL } from '#/contract/identity.ts';
 import { webhookBodySchema } from '#/contract/webhook.ts';
 import type { CheckpointName } from '#/operator/checkpoint.ts';
-import type { JobRecord } from '#/operator/jobs/records.ts';
+import type { JobRecord, RawPod } from '#/operator/jobs/records.ts';
 import { AZURITE_ACCOUNT, type Azurite, startAzurite } from '#/testing/azurite.ts';
 import { type ControlPlane, startControlPlane } from '#/testing/control-plane.ts';
 import { eventually } from '#/testing/eventually.ts';
 import { installRights } from '#/testing/installation.ts';
 import { expectOneLifeEach, type JobHistory, watchJobHistory } from '#/testing/job-history.ts';
-import { type Ending, stages } from '#/testing/kwok.ts';
+import { type Ending, endPod, stages } from '#/testing/kwok.ts';
 import { type LogLine, type OperatorProcess, startOperator } from '#/testing/operator-process.ts';
-import { CI_COMMIT } from '#/testing/pod-status.ts';
+import { type Behaviour, CI_COMMIT } from '#/testing/pod-status.ts';
 import { type TestQueues, testQueues } from '#/testing/queues.ts';
 import { startWebhookSink, type WebhookSink } from '#/testing/webhook-sink.ts';
 
@@ -29,8 +29,6 @@ const CI = 'crash-ci';
 const ENDINGS = {
   succeed: { as: 'completed-owed' },
   fail: { as: 'failed' },
-  'succeed-late': { as: 'completed-owed', afterMs: 12_000 },
-  'fail-late': { as: 'failed', afterMs: 12_000 },
   'succeed-one-by-one': { as: 'completed-owed' },
   'fail-at-once': { as: 'root-refused' },
   'fail-to-start': { as: 'image-missing' },
@@ -39,10 +37,12 @@ const ENDINGS = {
   'succeed-ci-red': { as: 'ci-tests-failed' },
   'fail-ci': { as: 'ci-build-failed' },
 } as const satisfies Record<string, Ending>;
-type Kind = keyof typeof ENDINGS | 'malformed';
+/** These run until the test ends their pods. */
+const LATE = { 'succeed-late': 'completed-owed', 'fail-late': 'failed' } as const satisfies Record<string, Behaviour>;
+type Kind = keyof typeof ENDINGS | keyof typeof LATE | 'malformed';
 
 const TASK_TYPES = Object.fromEntries(
-  Object.keys(ENDINGS).map((type) => [
+  Object.keys({ ...ENDINGS, ...LATE }).map((type) => [
     type,
     type === 'succeed-one-by-one'
       ? { maxRunning: 1 }
@@ -111,6 +111,7 @@ describe.skipIf(theirs)(
         if (stillThere && kind.startsWith('fail')) await giveBack(installation);
         const before = installation.jobs();
         const operator = await installation.start();
+        await installation.endLate(sent);
         await installation.ended(sent);
         // The Job is settled once: one that was settled when the operator was killed is not touched again.
         if (step === 'settled') expect(installation.jobs()).toEqual(before);
@@ -132,6 +133,7 @@ describe.skipIf(theirs)(
       await one.kill();
       await other.waitFor('its turn', ({ msg }) => msg.startsWith('this replica leads'));
       await installation.put('succeed');
+      await installation.endLate(kinds);
       await installation.ended([...kinds, 'succeed']);
       expect(await other.stop()).toBe(0);
       await installation.expectEnd([...kinds, 'succeed']);
@@ -148,6 +150,8 @@ interface Installation extends AsyncDisposable {
   start(podName?: string): Promise<OperatorProcess>;
   /** Starts an operator and kills it when it has taken the step. */
   killAt(step: CheckpointName): Promise<void>;
+  /** Ends the pods of those of these messages that run until then. */
+  endLate(kinds: readonly Kind[]): Promise<void>;
   /** Waits until all is done about these messages. */
   ended(kinds: readonly Kind[]): Promise<void>;
   /** The end that every run must have. */
@@ -205,6 +209,21 @@ async function install(name: string): Promise<Installation> {
     async killAt(step) {
       await using operator = await begin([step]);
       await operator.waitFor(`the step "${step}"`, ({ msg }) => msg === `reached ${step}`);
+    },
+    async endLate(kinds) {
+      const isLate = (type = ''): type is keyof typeof LATE => type in LATE;
+      await eventually(async () => {
+        const { items } = await cluster.get<{ items: RawPod[] }>(
+          'pods',
+          ...['-n', NAMESPACE, '-l', `${LABEL.installation}=${installation}`, '--field-selector=status.phase=Running'],
+        );
+        for (const { metadata } of items) {
+          const type = metadata?.labels?.[LABEL.taskType];
+          if (isLate(type)) await endPod(cluster, NAMESPACE, metadata?.name ?? '', LATE[type]);
+        }
+        const ended = jobs().filter(({ labels, end }) => isLate(labels[LABEL.taskType]) && end !== undefined);
+        expect(ended).toHaveLength(kinds.filter(isLate).length);
+      });
     },
     async ended(kinds) {
       const tasks = kinds.filter((kind) => kind !== 'malformed').length;

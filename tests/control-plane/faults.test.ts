@@ -455,7 +455,7 @@ async function expectStandstill({ queue, jobs }: Site, operator: OperatorProcess
  * No queue was asked while the operator said that it does not know what runs. A call may be on its way when it notices.
  */
 function expectNothingReceivedBlindly(lines: readonly LogLine[], { requests }: QueueProxy): void {
-  const ON_ITS_WAY_MS = 1000;
+  const ON_ITS_WAY_MS = 2500;
   const receives = requests.filter(({ operation }) => operation === 'receive');
   const turns = lines.filter((line) => line.msg === 'the operator starts' || isLost(line) || isKnown(line));
   const blind = turns.flatMap((line, at) => {

@@ -100,11 +100,12 @@ describe.each(benches)('%s', (_, start) => {
 
   test('a received message tells its times and how often it was received', async () => {
     const message = await inHand(30);
+    // A busy machine may need a while, which is not to be taken for a lease.
     const seconds = (ms: number) => Math.abs(ms) / 1000;
     expect(message.dequeueCount).toBe(1);
-    expect(seconds(message.insertedOn - bench.now())).toBeLessThan(3);
-    expect(seconds(message.expiresOn - bench.now() - 3_600_000)).toBeLessThan(3);
-    expect(seconds(message.leaseUntil - bench.now() - 30_000)).toBeLessThan(3);
+    expect(seconds(message.insertedOn - bench.now())).toBeLessThan(12);
+    expect(seconds(message.expiresOn - bench.now() - 3_600_000)).toBeLessThan(12);
+    expect(seconds(message.leaseUntil - bench.now() - 30_000)).toBeLessThan(12);
   });
 
   test('whether there are messages is seen without hiding or counting any; one that is hidden is not seen', async () => {

@@ -209,7 +209,8 @@ describe.concurrent('time and signals', () => {
       code: EXIT.failed,
       report: { error: { code: 'TaskTimedOut' }, webhook: 'delivered' },
     });
-    expect(result.durationMs).toBeLessThan(4000);
+    // Not for as long as the handler would have slept.
+    expect(result.durationMs).toBeLessThan(30_000);
   });
 
   test('SIGTERM before the end: 143, nothing is reported', async () => {
@@ -229,7 +230,8 @@ describe.concurrent('time and signals', () => {
     child.kill('SIGTERM');
     const result = await ended;
     expect(result).toMatchObject({ code: EXIT.done, report: { status: 'completed', webhook: 'owed' } });
-    expect(result.durationMs).toBeLessThan(9000);
+    // Without the signal it would have tried again after 15 s.
+    expect(received('/hanging')).toHaveLength(1);
   });
 
   test('SIGKILL while a webhook hangs: what is owed has been said', async () => {
@@ -259,7 +261,6 @@ describe.concurrent('a handler that misbehaves', () => {
     child.kill('SIGTERM');
     const stopped = await ended;
     expect(stopped).toMatchObject({ code: EXIT.terminated, report: undefined });
-    expect(stopped.durationMs).toBeLessThan(9000);
   });
 
   test('lets an error escape: a failed attempt, reported, and the error is not printed with its fields', async () => {
