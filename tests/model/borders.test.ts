@@ -20,8 +20,8 @@ import {
 } from '#/testing/model/faults.ts';
 import { deliver } from '#/webhook/delivery.ts';
 
-/** Short, so that a call that hangs ends. */
-const DEADLINE_MS = 200;
+/** Short where a call hangs; an answer has time to come on any machine. */
+const deadlineMs = (fault: string) => (fault === 'hang' ? 200 : 30_000);
 
 /** How a server behaves that shows a fault: by its status, and the code or reason after it. */
 function answer(fault: string, body: (code: string, status: number) => string): RequestListener {
@@ -70,7 +70,7 @@ describe('the queue service', () => {
     const endpoint = `QueueEndpoint=${server.url}/acme`;
     const access = storageAccess(`AccountName=acme;AccountKey=c2VjcmV0;${endpoint}`, undefined);
     if (access.kind === 'invalid') throw new Error(access.problem);
-    const service = createQueueService(access, systemClock, DEADLINE_MS);
+    const service = createQueueService(access, systemClock, deadlineMs(fault));
     const real = await failureOf(service.remove('acme-tasks', 'id', 'receipt'));
     expect(real).toEqual(await failureOf(Promise.reject(queueFailing('remove', fault).error)));
   });
@@ -88,7 +88,7 @@ describe('the API server', () => {
       contexts: [{ name: 'x', cluster: 'c', user: 'u' }],
       currentContext: 'x',
     });
-    const api = createKubernetesApi(config, systemClock, DEADLINE_MS);
+    const api = createKubernetesApi(config, systemClock, deadlineMs(fault));
     const real = await failureOf(api.request({ method: 'PATCH', path: '/apis/batch/v1/jobs/x', body: {} }));
     expect(real).toEqual(await failureOf(Promise.reject(apiFailing('patch outcome', fault).error)));
   });
@@ -103,7 +103,7 @@ describe('the receiver of a webhook', () => {
       body: '{}',
       secrets: [],
       allow: ['127.0.0.0/8'],
-      timeoutMs: DEADLINE_MS,
+      timeoutMs: deadlineMs(fault),
     };
     const { detail: _, ...real } = { detail: '', ...(await deliver(request, systemClock)) };
     const { detail: __, ...modelled } = { detail: '', ...webhookFailing(fault).result };
