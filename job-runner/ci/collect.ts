@@ -8,7 +8,7 @@ import { join, relative, sep } from 'node:path';
 import { messageOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { BlobStore } from '../blob-store.ts';
-import { readJunit, summarise, type TestSummary } from './junit.ts';
+import { NO_TESTS, readJunit, type TestSummary, together } from './junit.ts';
 
 /** What is to be collected; paths and patterns are relative to the folder. */
 export interface Wanted {
@@ -41,7 +41,6 @@ export interface ArtifactPlace {
   readonly prefix: string;
 }
 
-const MAX_REPORT_BYTES = 50 * 1024 * 1024;
 const MAX_REPORTS = 500;
 const MAX_ARTIFACTS = 500;
 const MAX_ARTIFACT_BYTES = 1024 * 1024 * 1024;
@@ -72,21 +71,28 @@ async function readReports(
     problems.push(`no report matches ${patterns.join(', ')}`);
     return undefined;
   }
-  const cases = [];
+  let all = NO_TESTS;
   for (const path of files) {
-    if (signal.aborted) return cut(problems, 'reports');
     await using file = await openPlain(directory, path, problems);
     if (file === undefined) continue;
-    const { size } = await file.handle.stat();
-    if (size > MAX_REPORT_BYTES) {
-      problems.push(`${path} has ${size} bytes; at most ${MAX_REPORT_BYTES} are read`);
-      continue;
+    try {
+      const read = await readJunit(textOf(file.handle, signal));
+      if ('problem' in read) problems.push(`${path} ${read.problem}`);
+      else all = together(all, read.summary);
+    } catch (error) {
+      if (signal.aborted) return cut(problems, 'reports');
+      problems.push(`${path} could not be read: ${messageOf(error)}`);
     }
-    const read = readJunit(await file.handle.readFile('utf8'));
-    if ('problem' in read) problems.push(`${path} ${read.problem}`);
-    else cases.push(...read.cases);
   }
-  return summarise(cases);
+  return all;
+}
+
+/** Its text in pieces; throws when time is up. */
+async function* textOf(handle: FileHandle, signal: AbortSignal): AsyncGenerator<string> {
+  for await (const piece of handle.createReadStream({ autoClose: false, encoding: 'utf8' })) {
+    signal.throwIfAborted();
+    yield piece;
+  }
 }
 
 async function keepArtifacts(

@@ -1,6 +1,8 @@
-/** Test reports in JUnit's form, as most test programs write them: there is no one schema, so what is missing is not told. */
-import { XMLParser } from 'fast-xml-parser';
-import { messageOf } from '../../lib/errors.ts';
+/**
+ * Test reports in JUnit's form, as most test programs write them: there is no one schema, so what is missing is not told. A report is read piece
+ * by piece, and what is kept of it is as much for a hundred tests as for a million: some repeat all that their tests have printed.
+ */
+import sax from 'sax';
 
 /** A test that failed, or could not be run. */
 export interface FailedTest {
@@ -18,110 +20,174 @@ export interface TestSummary {
   readonly skipped: number;
   /** Of all tests that tell their time; undefined when none does. */
   readonly seconds: number | undefined;
+  /** The first ones. */
   readonly failures: readonly FailedTest[];
   readonly slowest: readonly { readonly name: string; readonly seconds: number }[];
 }
 
-interface Case {
-  readonly name: string;
-  readonly seconds: number | undefined;
-  readonly outcome: 'passed' | 'skipped' | FailedTest;
-}
-
 const MOST_FAILURES = 20;
 const MOST_SLOWEST = 5;
-const LONGEST_MESSAGE = 500;
+const LONGEST = 500;
 /** Suites may stand in suites; a report that was made to be deep ends here. */
-const DEEPEST = 50;
+const DEEPEST = 100;
+/** Of one text or attribute: a failure may hold a whole document, and what it should have been. The parser's own limit is 64 KiB. */
+const LONGEST_TEXT = 4 * 1024 * 1024;
 
-const parser = new XMLParser({
-  ignoreAttributes: false,
-  attributeNamePrefix: '',
-  attributesGroupName: '@',
-  parseTagValue: false,
-  parseAttributeValue: false,
-  // Entities of the report's own could make it grow without bound.
-  processEntities: { enabled: true, maxTotalExpansions: 100_000, maxExpandedLength: 10_000_000 },
-  isArray: (name) => ['testsuite', 'testcase', 'failure', 'error', 'skipped'].includes(name),
-});
+Object.assign(sax, { MAX_BUFFER_LENGTH: LONGEST_TEXT });
+
+/** What no report comes to. */
+export const NO_TESTS: TestSummary = {
+  tests: 0,
+  passed: 0,
+  failed: 0,
+  skipped: 0,
+  seconds: undefined,
+  failures: [],
+  slowest: [],
+};
+
+/** A test as its report has it. */
+interface Case {
+  readonly classname: string;
+  readonly name: string;
+  readonly time: string | undefined;
+  readonly told: { readonly kind: FailedTest['kind']; readonly message: string } | undefined;
+  readonly isSkipped: boolean;
+}
 
 /**
  * Reads one report.
  *
- * @returns its tests, or why it cannot be read
+ * @param chunks its text in pieces, cut anywhere. What they throw is thrown.
+ * @returns what it comes to, or why it cannot be read
  */
-export function readJunit(xml: string): { readonly cases: readonly Case[] } | { readonly problem: string } {
-  let root: unknown;
-  try {
-    root = parser.parse(xml, true);
-  } catch (error) {
-    return { problem: `is no XML: ${messageOf(error).slice(0, 200)}` };
+export async function readJunit(
+  chunks: AsyncIterable<string> | Iterable<string>,
+): Promise<{ readonly summary: TestSummary } | { readonly problem: string }> {
+  let summary = NO_TESTS;
+  const reader = casesOf((one) => {
+    summary = withCase(summary, one);
+  });
+  for await (const chunk of chunks) {
+    reader.write(chunk);
+    const problem = reader.problem();
+    if (problem !== undefined) return { problem };
   }
-  const { testsuites, testsuite } = (root ?? {}) as Suite;
-  if (testsuites === undefined && testsuite === undefined) return { problem: 'has neither testsuites nor testsuite' };
-  return { cases: casesOf(testsuites, 0).concat(suitesOf({ testsuite }, 0)) };
+  reader.close();
+  const problem = reader.problem();
+  return problem === undefined ? { summary: { ...summary, seconds: rounded(summary.seconds) } } : { problem };
 }
 
-/** Puts reports together. */
-export function summarise(cases: readonly Case[]): TestSummary {
-  const failures = cases.flatMap(({ outcome }) => (typeof outcome === 'object' ? [outcome] : []));
-  const skipped = cases.filter(({ outcome }) => outcome === 'skipped').length;
-  const timed = cases.flatMap(({ name, seconds }) => (seconds === undefined ? [] : [{ name, seconds }]));
+/** Puts two together. */
+export function together(a: TestSummary, b: TestSummary): TestSummary {
   return {
-    tests: cases.length,
-    passed: cases.length - failures.length - skipped,
-    failed: failures.length,
-    skipped,
-    seconds:
-      timed.length === 0 ? undefined : Math.round(timed.reduce((sum, { seconds }) => sum + seconds, 0) * 1000) / 1000,
-    failures: failures.slice(0, MOST_FAILURES),
-    slowest: timed.toSorted((a, b) => b.seconds - a.seconds).slice(0, MOST_SLOWEST),
+    tests: a.tests + b.tests,
+    passed: a.passed + b.passed,
+    failed: a.failed + b.failed,
+    skipped: a.skipped + b.skipped,
+    seconds: rounded(sum(a.seconds, b.seconds)),
+    failures: [...a.failures, ...b.failures].slice(0, MOST_FAILURES),
+    slowest: slowestOf([...a.slowest, ...b.slowest]),
+  };
+}
+
+function withCase(all: TestSummary, { classname, name, time, told, isSkipped }: Case): TestSummary {
+  const seconds = time === undefined ? Number.NaN : Number(time.replaceAll(',', ''));
+  const isTimed = Number.isFinite(seconds);
+  const isAmongSlowest = isTimed && seconds > (all.slowest[MOST_SLOWEST - 1]?.seconds ?? -1);
+  const isAmongFailures = told !== undefined && all.failures.length < MOST_FAILURES;
+  const whole =
+    isAmongSlowest || isAmongFailures ? own([classname, name].filter((part) => part !== '').join(' › ')) : '';
+  return {
+    tests: all.tests + 1,
+    passed: all.passed + (told === undefined && !isSkipped ? 1 : 0),
+    failed: all.failed + (told === undefined ? 0 : 1),
+    skipped: all.skipped + (told === undefined && isSkipped ? 1 : 0),
+    seconds: isTimed ? sum(all.seconds, seconds) : all.seconds,
+    failures: isAmongFailures
+      ? [...all.failures, { name: whole, message: own(told.message), kind: told.kind }]
+      : all.failures,
+    slowest: isAmongSlowest ? slowestOf([...all.slowest, { name: whole, seconds }]) : all.slowest,
+  };
+}
+
+/** Calls `found` for each test of a report that is written into it. */
+function casesOf(found: (one: Case) => void) {
+  const parser = sax.parser(true);
+  let problem: string | undefined;
+  let depth = 0;
+  let hasRoot = false;
+  let open:
+    | { readonly depth: number; readonly attributes: Attributes; told: Case['told']; isSkipped: boolean }
+    | undefined;
+  /** A failure without a message, which its text may be, or else its type. */
+  let telling: { readonly type: string } | undefined;
+
+  parser.onerror = ({ message }) => {
+    problem ??= `is no XML: ${message.split('\n', 1)[0]} (line ${parser.line + 1})`;
+  };
+  parser.onopentag = ({ name, attributes: all }) => {
+    const attributes = all as Attributes;
+    depth++;
+    hasRoot = true;
+    if (depth === 1 && !['testsuites', 'testsuite'].includes(name)) problem ??= NO_REPORT;
+    if (depth > DEEPEST) problem ??= `has elements in elements, more than ${DEEPEST} deep`;
+    if (open === undefined) {
+      if (name === 'testcase') open = { depth, attributes, told: undefined, isSkipped: false };
+      return;
+    }
+    if (depth !== open.depth + 1) return;
+    if (name === 'skipped') open.isSkipped = true;
+    if ((name === 'failure' || name === 'error') && open.told === undefined) {
+      const { message, type = '' } = attributes;
+      if (message === undefined) telling = { type };
+      open.told = { kind: name, message: message ?? '' };
+    }
+  };
+  const tell = (text: string) => {
+    if (telling !== undefined && open?.told !== undefined && open.told.message.length < LONGEST)
+      open.told = { ...open.told, message: `${open.told.message}${text}`.trimStart().slice(0, LONGEST) };
+  };
+  parser.ontext = tell;
+  parser.oncdata = tell;
+  parser.onclosetag = () => {
+    depth--;
+    if (open === undefined || depth > open.depth) return;
+    if (telling !== undefined && open.told?.message === '') open.told = { ...open.told, message: telling.type };
+    telling = undefined;
+    if (depth === open.depth) return;
+    const { attributes, told, isSkipped } = open;
+    const { classname = attributes['file'] ?? '', name = '', time } = attributes;
+    found({ classname, name, time, told, isSkipped });
+    open = undefined;
+  };
+  return {
+    write: (text: string) => void parser.write(text),
+    close: () => {
+      parser.close();
+      if (!hasRoot) problem ??= NO_REPORT;
+    },
+    problem: () => problem,
   };
 }
 
 type Attributes = Readonly<Record<string, string>>;
-interface Suite {
-  readonly '@'?: Attributes;
-  readonly testsuites?: Suite;
-  readonly testsuite?: readonly (Suite | string)[] | undefined;
-  readonly testcase?: readonly (RawCase | string)[];
-}
-interface RawCase {
-  readonly '@'?: Attributes;
-  readonly failure?: readonly Told[];
-  readonly error?: readonly Told[];
-  readonly skipped?: readonly unknown[];
-}
-type Told = string | { readonly '@'?: Attributes; readonly '#text'?: string };
 
-function suitesOf(suite: Suite | undefined, depth: number): Case[] {
-  if (depth > DEEPEST) return [];
-  return (suite?.testsuite ?? []).flatMap((one) => (typeof one === 'string' ? [] : casesOf(one, depth + 1)));
+const NO_REPORT = 'has neither testsuites nor testsuite';
+
+function slowestOf(all: TestSummary['slowest']): TestSummary['slowest'] {
+  return all.toSorted((a, b) => b.seconds - a.seconds).slice(0, MOST_SLOWEST);
 }
 
-function casesOf(suite: Suite | undefined, depth: number): Case[] {
-  const own = (suite?.testcase ?? []).flatMap((one) => (typeof one === 'string' ? [] : [caseOf(one)]));
-  return own.concat(suitesOf(suite, depth));
+function sum(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? (a ?? b) : a + b;
 }
 
-function caseOf({ '@': attributes = {}, failure, error, skipped }: RawCase): Case {
-  const { classname = attributes['file'] ?? '', name = '' } = attributes;
-  const whole = [classname, name].filter((part) => part !== '').join(' › ');
-  const seconds = Number(attributes['time']?.replaceAll(',', ''));
-  const told = failure?.[0] ?? error?.[0];
-  return {
-    name: whole,
-    seconds: attributes['time'] === undefined || !Number.isFinite(seconds) ? undefined : seconds,
-    outcome:
-      told !== undefined
-        ? { name: whole, message: wordsOf(told), kind: failure === undefined ? 'error' : 'failure' }
-        : skipped === undefined
-          ? 'passed'
-          : 'skipped',
-  };
+function rounded(seconds: number | undefined): number | undefined {
+  return seconds === undefined ? undefined : Math.round(seconds * 1000) / 1000;
 }
 
-function wordsOf(told: Told): string {
-  const text = typeof told === 'string' ? told : (told['@']?.['message'] ?? told['#text'] ?? told['@']?.['type'] ?? '');
-  return text.trim().slice(0, LONGEST_MESSAGE).toWellFormed();
+/** A text of its own: a part of a text keeps the whole of it in memory. */
+function own(text: string): string {
+  return Buffer.from(text.trim().slice(0, LONGEST)).toString();
 }

@@ -16,7 +16,13 @@ beforeAll(async () => {
 });
 afterAll(() => azurite?.[Symbol.asyncDispose]());
 
-async function run(storage: boolean) {
+const PLAIN = '<testsuite><testcase name="a" time="2"/></testsuite>';
+
+async function run(
+  storage: boolean,
+  report: string | Iterable<string> = PLAIN,
+  env: Readonly<Record<string, string>> = {},
+) {
   await using directory = await mkdtempDisposable(join(tmpdir(), 'slipway-sidecar-'));
   const [artifacts, log] = [join(directory.path, 'artifacts'), join(directory.path, 'log')];
   await mkdir(join(artifacts, 'reports'), { recursive: true });
@@ -25,12 +31,13 @@ async function run(storage: boolean) {
     CI_ARTIFACTS: artifacts,
     TASK_ID: `ci-${storage}`,
     SLIPWAY_TERMINATION_LOG: log,
+    ...env,
     ...(storage ? { AZURE_STORAGE_CONNECTION_STRING: azurite.connectionString } : {}),
   });
   await eventually(() => expect(runner.output()).toContain('waiting for the tests to end'));
   // Only what is there at the end counts.
   await writeFile(join(artifacts, 'run.log'), 'all went well');
-  await writeFile(join(artifacts, 'reports', 'a.xml'), '<testsuite><testcase name="a" time="2"/></testsuite>');
+  await writeFile(join(artifacts, 'reports', 'a.xml'), report);
   runner.signal('SIGTERM');
   const { code, output } = await runner.ended;
   expect([code, output]).toEqual([0, expect.any(String)]);
@@ -58,4 +65,17 @@ test('without a storage account the reports are read all the same', async () => 
     artifacts: [],
     problems: ['artifacts are not kept: no storage account is configured'],
   });
+});
+
+test('a report of 100 MB, with all that its tests have printed, is read in the memory that the sidecar has', async () => {
+  function* report() {
+    yield '<testsuites><testsuite>';
+    for (let at = 0; at < 1000; at++)
+      yield `<testcase classname="k" name="n${at}" time="0.001">${OUTPUT}</testcase>`.repeat(50);
+    yield '</testsuite></testsuites>';
+  }
+  const OUTPUT = `<system-out>${'a line of a test\n'.repeat(125)}</system-out>`;
+  // About what Node.js takes for itself of a container's 256 MiB.
+  const told = await run(false, report(), { NODE_OPTIONS: '--max-old-space-size=128' });
+  expect(told).toMatchObject({ tests: { tests: 50_000, passed: 50_000, seconds: 50 } });
 });
