@@ -57,6 +57,7 @@ describe('what is wrong is told by its field', () => {
       { commit: undefined, ref: '--upload-pack=x' },
       /^payload\.ref: must be the name of a branch or tag$/,
     ],
+    ['a ref that git would take for a forced fetch', { commit: undefined, ref: '+main' }, /^payload\.ref: /],
     ['a ref that climbs', { commit: undefined, ref: 'a..b' }, /^payload\.ref: /],
     [
       'a repository by ssh',

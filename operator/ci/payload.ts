@@ -8,9 +8,12 @@ export const IMAGE = /^[a-z0-9.-]+(?::\d+)?(?:\/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const MOST_VARIABLES = 100;
 
-/** What git takes for the name of a branch or tag, and cannot take for an option. */
+/** The rules of `git check-ref-format`; and nothing that git takes for an option, or for more than a name: `+main` would be a forced fetch. */
 const isRef = (text: string) =>
-  /^[A-Za-z0-9_][A-Za-z0-9_./-]*$/.test(text) && !/\.\.|\/\/|\.lock$|[./]$/.test(text) && text.length <= 255;
+  text.length >= 1 &&
+  text.length <= 255 &&
+  !/[\p{Cc} ~^:?*[\\]|\.\.|@\{|^@$|^[-+]|\.$/u.test(text) &&
+  text.split('/').every((part) => part !== '' && !part.startsWith('.') && !part.endsWith('.lock'));
 
 const relativePath = z
   .string()

@@ -6,9 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { CLONE_ENV, CLONE_EXIT, CLONE_SCRIPT } from '#/operator/ci/clone.ts';
+import { readCiPayload } from '#/operator/ci/payload.ts';
 import { type GitServer, startGitServer } from '#/testing/git-server.ts';
 import { attempt } from '#/testing/shell.ts';
 
+/** As bots and people name them; a shell would find much in it. */
+const ODD_REF = `dependabot/npm/@acme/x-1.2+$(id)/#7'"&;grün`;
 const PASSWORD = 'token-that-must-stay-hidden';
 let server: GitServer;
 let first: string;
@@ -19,7 +22,7 @@ beforeAll(async () => {
   first = await server.commit('app', { Dockerfile: 'FROM scratch\n', 'src/a.txt': 'one' });
   second = await server.commit('app', { 'src/a.txt': 'two' });
   await server.git('app', 'tag', 'v1', first);
-  await server.git('app', 'push', '--quiet', 'origin', 'v1');
+  await server.git('app', 'push', '--quiet', 'origin', 'v1', `${first}:refs/heads/${ODD_REF}`);
   await server.commit('private-app', { Dockerfile: 'FROM scratch\n' });
 });
 afterAll(() => server?.[Symbol.asyncDispose]());
@@ -75,6 +78,7 @@ test('the exact commit, though the branch has gone on; nothing of its history', 
 test.each([
   ['a branch', 'main', () => second],
   ['a tag', 'v1', () => first],
+  ['a branch whose name is not of letters alone', ODD_REF, () => first],
 ])('%s is resolved to its commit', async (_, ref, commit) => {
   await using cloned = await clone({ ref });
   expect([cloned.code, cloned.message]).toEqual([0, commit()]);
@@ -180,4 +184,30 @@ test('a repository without what is to be built is told so, with the commit', asy
     CLONE_EXIT.nothingToBuild,
     `the repository has no folder services/$(id) at commit ${commit}`,
   ]);
+});
+
+test('what is taken for a ref is what git takes for one', async () => {
+  const names = [
+    'main',
+    ODD_REF,
+    'HEAD',
+    '漢字',
+    'a./b',
+    '@',
+    '@{u}',
+    '-x',
+    'a b',
+    'a..b',
+    'a.lock',
+    'a.lock/b',
+    'a/',
+    '/a',
+    'a//b',
+  ];
+  const more = ['.a', 'a/.b', 'a.', 'a:b', 'a~1', 'a^', 'a?', 'a*', 'a[', 'a\\b', 'a\tb', 'a\u00a0b', 'a@{b'];
+  for (const ref of [...names, ...more]) {
+    const { code } = await attempt('git', ['check-ref-format', '--allow-onelevel', ref]);
+    const { kind } = readCiPayload({ repository: 'https://git.example.test/a', ref, test: { command: 'true' } });
+    expect([ref, kind]).toEqual([ref, code === 0 ? 'valid' : 'invalid']);
+  }
 });
