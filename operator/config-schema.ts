@@ -7,6 +7,7 @@ import { clientOf, MAX_CLIENT_LENGTH } from '../contract/identity.ts';
 import { ENCODINGS } from '../contract/message.ts';
 import { WEBHOOK_FORMATS } from '../contract/webhook.ts';
 import { allowEntryProblem, parseAddress } from '../webhook/allow-list.ts';
+import { IMAGE_PREFIX } from './ci/payload.ts';
 import { ciSchema } from './ci/settings-schema.ts';
 import { dnsName, envFromSchema, envSchema, image, quantity, seconds, secretKey } from './config-fields.ts';
 
@@ -505,9 +506,6 @@ const fields = z.strictObject({
   logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('Least severity that is logged.'),
 });
 
-/** What the name of an image that is built may begin with: a registry, and a beginning of a path in it. */
-const BEGINS_IMAGES = /^[a-z0-9.-]+(:\d+)?\/([a-z0-9._-]+\/)*[a-z0-9._-]*$/;
-
 /** The configuration file. */
 export const configSchema = fields
   .refine(
@@ -525,7 +523,7 @@ export const configSchema = fields
     if (!Object.values(taskTypes).some((type) => type?.ci !== undefined)) return;
     for (const [client, settings] of Object.entries(clients)) {
       const prefix = settings?.imagePrefix;
-      if (prefix === undefined || BEGINS_IMAGES.test(prefix)) continue;
+      if (prefix === undefined || IMAGE_PREFIX.test(prefix)) continue;
       const message =
         'no image of a CI task can begin so. Use a registry and a path in it, such as "registry.example.com/acme/"';
       context.addIssue({ code: 'custom', path: ['clients', client, 'imagePrefix'], message, input: prefix });

@@ -154,4 +154,17 @@ describe('the image', () => {
   ])('with the client’s own prefix %s begins with %s', (own, expected) =>
     expect(prefixOf('r.example/ci', 'acme', own)).toBe(expected),
   );
+
+  test.each([
+    ['docker.io/harbour', undefined, 'docker.io/harbour/acme__'],
+    ['index.docker.io/harbour/ci', undefined, 'index.docker.io/harbour/ci__acme__'],
+    ['docker.io/harbour', 'docker.io/acme', 'docker.io/acme/'],
+    ['docker.io/harbour', 'docker.io/harbour/acme-', 'docker.io/harbour/acme-'],
+    ['ghcr.io/harbour', undefined, 'ghcr.io/harbour/acme/'],
+  ])('on Docker Hub, whose accounts have no folders: %s, %s', (images, own, expected) => {
+    const begins = prefixOf(images, 'acme', own);
+    expect(begins).toBe(expected);
+    expect(readCiBuild(LEAST, begins, 'job-1')).toMatchObject({ build: { image: `${expected}app:job-1` } });
+    expect(readCiPayload({ ...LEAST, image: `${expected}app` })).toMatchObject({ kind: 'valid' });
+  });
 });

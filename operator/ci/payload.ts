@@ -3,8 +3,12 @@ import { z } from 'zod';
 import type { Problem } from '../../contract/message.ts';
 
 const COMMIT = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
+/** A first part without `.` and `:` would be an account of Docker Hub. */
+const REGISTRY = /(?:[a-z0-9-]*\.[a-z0-9.-]+(?::\d+)?|[a-z0-9-]+:\d+|localhost)/.source;
 /** A registry's host and a repository in it, without tag and digest. */
-export const IMAGE = /^[a-z0-9.-]+(?::\d+)?(?:\/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)+$/;
+export const IMAGE = new RegExp(`^${REGISTRY}(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)+$`);
+/** What such a name may begin with. */
+export const IMAGE_PREFIX = new RegExp(`^${REGISTRY}/(?:[a-z0-9._-]+/)*[a-z0-9._-]*$`);
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const MOST_VARIABLES = 100;
 
@@ -172,7 +176,13 @@ export interface CiBuild {
  */
 export function prefixOf(images: string, client: string, own: string | undefined): string {
   const prefix = own ?? `${images}/${client}`;
-  return /[a-z0-9]$/i.test(prefix) ? `${prefix}/` : prefix;
+  return onDockerHub(/[a-z0-9]$/i.test(prefix) ? `${prefix}/` : prefix);
+}
+
+/** Docker Hub has repositories in an account, and none below: `__` stands for the other separators. No client's name has one. */
+function onDockerHub(prefix: string): string {
+  const [, account, below = ''] = /^((?:index\.)?docker\.io\/[^/]+\/)(.*)$/.exec(prefix) ?? [];
+  return account === undefined ? prefix : `${account}${below.replaceAll('/', '__')}`;
 }
 
 /**

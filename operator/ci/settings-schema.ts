@@ -102,7 +102,7 @@ const testSchema = z
 export const ciSchema = z
   .strictObject({
     images: imageRepository.describe(
-      "Registry and path of the images that are built: IMAGES/CLIENT/REPOSITORY, tagged with the Job's name. A client's imagePrefix takes the place of IMAGES/CLIENT.",
+      "Registry and path of the images that are built: IMAGES/CLIENT/REPOSITORY, tagged with the Job's name. A client's imagePrefix takes the place of IMAGES/CLIENT. On Docker Hub, whose accounts have no folders, it is docker.io/ACCOUNT/CLIENT__REPOSITORY.",
     ),
     namespace: namespace
       .optional()

@@ -16,6 +16,12 @@ const fault = (make: () => unknown): string => {
 
 test.each<[string, object, object, RegExp]>([
   ['no images', { images: undefined }, {}, /ci\.images is not set/],
+  [
+    'an account of Docker Hub, not named as such',
+    { images: 'acme/ci' },
+    {},
+    /ci\.images = "acme\/ci": must be a registry and a repository/,
+  ],
   ['images with a tag', { images: `${IMAGES}:1` }, {}, /ci\.images = ".*:1": must be a registry and a repository/],
   ['a namespace that is none', { namespace: 'CI' }, {}, /ci\.namespace = "CI": must be the name of a namespace/],
   ['a user that is no number', { test: { user: 'root' } }, {}, /ci\.test\.user = "root": must be image, or the number/],
@@ -36,6 +42,7 @@ test('a client’s prefix has to be one that images can begin with', () => {
   expect(fault(() => testConfig(yaml('registry.example.com/acme@')))).toMatch(
     /clients\.acme\.imagePrefix = "registry.example.com\/acme@": no image of a CI task can begin so/,
   );
+  expect(fault(() => testConfig(yaml('acme/ci-')))).toContain('no image of a CI task can begin so');
   for (const good of ['registry.example.com/acme/', 'registry.example.com:5000/acme', 'r.example/a/b-'])
     expect(fault(() => testConfig(yaml(good)))).toBe('');
 });
