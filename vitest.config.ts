@@ -1,7 +1,15 @@
 import { defineConfig } from 'vitest/config';
 
 const tier = (name: string, include: string[], testTimeout: number) => ({
-  test: { name, include, testTimeout, hookTimeout: Math.max(30_000, testTimeout), environment: 'node' as const },
+  test: {
+    name,
+    include,
+    testTimeout,
+    hookTimeout: Math.max(30_000, testTimeout),
+    environment: 'node' as const,
+    // A second, the default, is short on a busy machine.
+    expect: { poll: { timeout: 20_000 } },
+  },
 });
 
 /** Each file has servers of its own, and waits for most of its time: two at once also on two cores. */

@@ -53,12 +53,18 @@ async function bench(script?: () => Fault | undefined): Promise<Bench> {
   };
 }
 
-/** What a client gets within a moment; `end`: how it went out. */
+interface Seen {
+  readonly status?: number;
+  readonly text: string;
+  readonly end: 'whole' | 'broken' | 'open';
+}
+
+/** What a client gets; `end`: how it went out, which is `open` when nothing more has come for so long. */
 async function call(
   { proxy }: Bench,
   path: string,
-  body?: string,
-): Promise<{ status?: number; text: string; end: 'whole' | 'broken' | 'open' }> {
+  { body, openAfterMs = 20_000 }: { readonly body?: string; readonly openAfterMs?: number } = {},
+): Promise<Seen> {
   let status: number | undefined;
   let text = '';
   const asked = request(`${proxy.url}${path}`, { method: body === undefined ? 'GET' : 'POST', agent: false });
@@ -74,14 +80,14 @@ async function call(
       answer.once('error', () => resolve('broken'));
     });
   });
-  const end = await Promise.race([ended, delay(300, 'open' as const)]);
+  const end = await Promise.race([ended, delay(openAfterMs, 'open' as const)]);
   asked.destroy();
   return { ...(status === undefined ? {} : { status }), text, end };
 }
 
 test('without a script everything passes, and is noted', async () => {
   await using through = await bench();
-  expect(await call(through, '/a?b=%2B', 'grüße')).toEqual({ status: 200, text: LINES, end: 'whole' });
+  expect(await call(through, '/a?b=%2B', { body: 'grüße' })).toEqual({ status: 200, text: LINES, end: 'whole' });
   expect(through.reached).toEqual(['POST /a?b=%2B grüße']);
   expect(through.proxy.requests).toMatchObject([
     { method: 'POST', path: '/a?b=%2B', operation: 'POST /a', fault: undefined, at: expect.any(Number) },
@@ -91,7 +97,7 @@ test('without a script everything passes, and is noted', async () => {
 
 describe('what a client sees of a fault, and whether its request reached the server', () => {
   const busy = azureError(503);
-  test.each<[string, string, Fault, object, boolean]>([
+  test.each<[string, string, Fault, Seen, boolean]>([
     [
       'status 503',
       '/',
@@ -119,7 +125,8 @@ describe('what a client sees of a fault, and whether its request reached the ser
     ],
   ])('%s of %s', async (name, path, fault, seen, reaches) => {
     await using through = await bench(() => fault);
-    expect(await call(through, path)).toEqual(seen);
+    const { end } = seen;
+    expect(await call(through, path, end === 'open' ? { openAfterMs: 1000 } : {})).toEqual(seen);
     expect(through.reached).toEqual(reaches ? [`GET ${path} `] : []);
     expect(through.proxy.injected()).toBe(1);
     expect(through.proxy.injected(name, `GET ${path}`)).toBe(1);
@@ -134,7 +141,7 @@ describe('what a client sees of a fault, and whether its request reached the ser
 
 test('an answer under way can be silenced, and every connection be reset', async () => {
   await using through = await bench();
-  const silent = call(through, '/stream');
+  const silent = call(through, '/stream', { openAfterMs: 1000 });
   await expect.poll(() => through.reached.length).toBe(1);
   through.proxy.silence();
   expect(await silent).toMatchObject({ end: 'open' });
