@@ -55,7 +55,7 @@ function lines(story: Story, output: Output): string[] {
       ? []
       : ([
           ['Why', `${diagnosis.category}: ${diagnosis.message}`],
-          ['Hint', diagnosis.hint.replace('job/NAME', `-n ${story.namespace} job/${story.job}`)],
+          ['Hint', diagnosis.hint.replace('-n NAMESPACE job/NAME', `-n ${story.namespace} job/${story.job}`)],
         ] as const)),
     ...(story.result === null ? [] : resultFacts(story.result)),
     ...(story.waitsFor === null ? [] : [['Waits for', story.waitsFor] as const]),

@@ -74,6 +74,8 @@ export const ANNOTATION = {
   ciImage: 'slipway.dev/ci-image',
   /** Seconds that the tests of a CI task may run, once they do. */
   testTimeout: 'slipway.dev/test-timeout',
+  /** Of a CI task: seconds that clone and build may take together. */
+  buildTimeout: 'slipway.dev/build-timeout',
   outcome: 'slipway.dev/outcome',
   /** What a second of the task takes, and has cost when the Job was made. */
   rate: 'slipway.dev/rate',

@@ -111,7 +111,7 @@ const clientSchema = z.strictObject({
     .describe('Share of freed slots while several queues have work: 2 gets two where another gets one.'),
   serviceAccountName: dnsName
     .optional()
-    .describe("Service account of the client's tasks, in place of the task type's."),
+    .describe("Service account of the client's tasks, in place of the task type's; not of CI tasks."),
   imagePrefix: z
     .string()
     .min(1)
@@ -125,7 +125,9 @@ const clientSchema = z.strictObject({
   env: z
     .array(envSchema)
     .default([])
-    .describe("Environment of the client's tasks, beside the task type's and over it."),
+    .describe(
+      "Environment of the client's tasks, beside the task type's and over it; not of CI tasks, which run whatever a repository holds.",
+    ),
   envFrom: z
     .array(envFromSchema)
     .default([])

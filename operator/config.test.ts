@@ -459,6 +459,20 @@ describe('an accepted configuration', () => {
     expect(policyOfClient(policy, clientSettings(config, 'globex'))).toBe(policy);
   });
 
+  test('a CI task runs what a repository holds, and gets nothing that is its client’s', () => {
+    const config = parseConfig(
+      file({
+        taskTypes: '{ ci: { env: [{ name: A, value: t }], ci: { images: registry.example.test/ci } } }',
+        clients:
+          '{ acme: { env: [{ name: B, value: c }], envFrom: [{ secretRef: { name: acme } }], serviceAccountName: acme } }',
+      }),
+      ENV,
+    );
+    const policy = policyFor(config, 'ci');
+    if (policy === undefined) throw new Error('no policy');
+    expect(policyOfClient(policy, clientSettings(config, 'acme'))).toBe(policy);
+  });
+
   test('signing secrets stand side by side while one is replaced by the next', () => {
     const [old, fresh] = [`whsec_${'b2xk'.repeat(8)}`, `whsec_${'bmV3'.repeat(8)}`];
     const secretsOf = (text: string) =>

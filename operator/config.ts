@@ -100,9 +100,12 @@ export function clientSettings(
   return pattern === undefined ? undefined : config.file.clients[pattern];
 }
 
-/** A task type's policy as it is for one client. A later entry of the same name wins: the client's environment is over the type's. */
+/**
+ * A task type's policy as it is for one client. A later entry of the same name wins: the client's environment is over the type's. What is the
+ * client's goes to its own programs alone: a CI task runs whatever a repository holds, with a service account of its own.
+ */
 export function policyOfClient(policy: TaskPolicy, client: ClientConfig | undefined): TaskPolicy {
-  if (client === undefined) return policy;
+  if (client === undefined || policy.ci !== undefined) return policy;
   const own = new Set(client.env.map(({ name }) => name));
   return {
     ...policy,

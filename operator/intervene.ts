@@ -106,7 +106,7 @@ export async function removePod(
   );
 }
 
-/** Ends a pod whose tests have run for as long as they may. That it was so is to be seen on the pod, which stays. */
+/** Ends a pod that has built, or tested, for as long as it may. That it was so is to be seen on the pod, which stays. */
 export async function expirePod(
   { store, log }: Pick<InterveneTools, 'store' | 'log'>,
   job: JobRecord,
@@ -114,5 +114,8 @@ export async function expirePod(
   signal: AbortSignal,
 ): Promise<void> {
   await store.expirePod(pod, signal);
-  log.warn({ job: job.name, pod: pod.name }, 'the tests have run for as long as they may: their pod is ended');
+  log.warn(
+    { job: job.name, pod: pod.name },
+    'the pod is ended: clone and build, or the tests, have taken as long as they may',
+  );
 }

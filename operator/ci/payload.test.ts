@@ -47,6 +47,9 @@ test('everything', () => {
   });
 });
 
+test('a commit is the same in capitals', () =>
+  expect(readCiPayload({ ...LEAST, commit: COMMIT.toUpperCase() })).toMatchObject({ task: { commit: COMMIT } }));
+
 describe('what is wrong is told by its field', () => {
   test.each<[string, object, RegExp]>([
     ['no revision', { commit: undefined }, /^payload\.commit: must be given, or else ref; not both$/],

@@ -78,7 +78,11 @@ const payloadSchema = z
   .strictObject({
     repository,
     /** The exact commit, in full; or a branch or tag, which is resolved when the task begins. */
-    commit: z.string().regex(COMMIT, 'must be a whole commit hash: 40 or 64 hexadecimal digits').optional(),
+    commit: z
+      .string()
+      .toLowerCase()
+      .regex(COMMIT, 'must be a whole commit hash: 40 or 64 hexadecimal digits')
+      .optional(),
     ref: z.string().refine(isRef, { error: 'must be the name of a branch or tag' }).optional(),
     submodules: z.boolean().default(false),
     dockerfile: relativePath.optional(),

@@ -68,6 +68,17 @@ describe('what failed is told apart', () => {
       /exit code 128.*could not read Username/,
     ],
     [
+      'a clone, with git’s advice after its reason',
+      {
+        clone: broken(
+          128,
+          'cloning x\nfatal: repository not found\nPlease make sure you have the correct access rights\nand the repository exists.\n',
+        ),
+      },
+      'CloneFailed',
+      /exit code 128\): repository not found$/,
+    ],
+    [
       'a repository without what is to be built',
       { clone: broken(66, 'cloning https://x at y\nthe repository has no file Dockerfile at commit ab') },
       'BuildFailed',
@@ -199,7 +210,7 @@ describe('a build that failed', () => {
       'its arguments',
       1,
       'Error: unknown flag: --nope\nUsage:\n\nUse "executor [command] --help" for more information about a command.\n',
-      'ContainerConfig',
+      'BuildFailed',
       /refuses its arguments/,
     ],
     [
@@ -272,6 +283,12 @@ describe('tests that ended otherwise than by failing', () => {
     ['for being no program', broken(255, 'exec /run-tests: exec format error'), /^NotExecutable: .*without #!/],
   ])('%s', (_, task, problem) => expect(problemsOf(task)).toEqual([expect.stringMatching(problem)]));
 
+  test('a pod without tests does not say that their reports are missing', () => {
+    const report = end(JSON.stringify({ v: 1, artifacts: [], artifactCount: 0, problems: ['no report matches x'] }));
+    expect(ciVerdict({ clone: end(COMMIT), build: broken(1, 'x'), report }, IMAGE).result.problems).toEqual([]);
+    expect(ciVerdict({ ...GOOD, report }, IMAGE).result.problems).toEqual(['no report matches x']);
+  });
+
   test('and never began: that is no result of theirs', () => {
     const message = 'exec: "/bin/sh": stat /bin/sh: no such file or directory';
     expect(ciVerdict({ ...GOOD, task: broken(128, message, 'StartError') }, IMAGE)).toMatchObject({
@@ -282,6 +299,9 @@ describe('tests that ended otherwise than by failing', () => {
       },
       result: expect.not.objectContaining({ exit_code: 128 }),
     });
+    const ofTheNode = 'failed to create shim task: context deadline exceeded';
+    const told = ciVerdict({ ...GOOD, task: broken(128, ofTheNode, 'StartError') }, IMAGE);
+    expect(told).toMatchObject({ diagnosis: { message: expect.stringMatching(/context deadline exceeded$/) } });
   });
 });
 

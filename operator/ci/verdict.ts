@@ -48,11 +48,25 @@ const KILLED = 137;
 export function ciVerdict(ends: CiEnds, image: string, cutOff = false): CiVerdict {
   const { clone, build, task } = ends;
   const result = resultOf(ends, image, cutOff);
+  if (lostEnd(ends) !== undefined) return { kind: 'failed', diagnosis: nodeLost(ends), result };
   if (clone !== undefined && clone.exitCode !== 0) return { kind: 'failed', diagnosis: cloneFailure(clone), result };
   if (build !== undefined && build.exitCode !== 0) return { kind: 'failed', diagnosis: buildFailure(build), result };
   if (task === undefined) return { kind: 'other', result };
   if (couldNotStart(task)) return { kind: 'failed', diagnosis: startFailure(task), result };
   return { kind: 'completed', result };
+}
+
+/** The containerd of a node that was rebooted, and a kubelet that has lost a container: their exit code is nobody's. */
+const LOST: readonly string[] = ['Unknown', 'ContainerStatusUnknown'];
+
+/** The end of the stage of which the node does not know how it ended. */
+function lostEnd({ clone, build, task }: CiEnds): ContainerEnd | undefined {
+  return [clone, build, task].find((end) => end !== undefined && end.exitCode !== 0 && LOST.includes(end.reason));
+}
+
+function nodeLost(ends: CiEnds): Diagnosis {
+  const text = `the node does not know how the ${stageOf(ends)} ended: it, or its container runtime, was restarted meanwhile`;
+  return diagnose('NodeLost', text);
 }
 
 /** The stage at which it was cut off, for people. */
@@ -72,23 +86,24 @@ export function resultWithoutPod(image: string, isSuccess: boolean): CiResult {
 function resultOf(ends: CiEnds, image: string, cutOff = false): CiResult {
   const { clone, build, task, report, digest } = ends;
   const told = parseCiReport(report?.message ?? '');
-  const isSuccess = task?.exitCode === 0;
+  const isOwnEnd = !cutOff && lostEnd(ends) === undefined;
+  const isSuccess = isOwnEnd && task?.exitCode === 0;
   return {
     conclusion: isSuccess ? 'success' : 'failure',
     ...given('commit', commitOf(clone)),
     image,
     ...given('digest', digest),
-    ...given('exit_code', task === undefined || couldNotStart(task) ? undefined : task.exitCode),
+    ...given('exit_code', !isOwnEnd || task === undefined || couldNotStart(task) ? undefined : task.exitCode),
     stage_seconds: { ...seconds('clone', clone), ...seconds('build', build), ...seconds('test', task) },
     ...given('tests', told?.tests),
     artifacts: told?.artifacts ?? [],
     artifact_count: told?.artifactCount ?? 0,
     problems: [
-      ...(task === undefined || cutOff ? [] : troubleOfTests(task)),
-      ...(told?.problems ??
-        (report === undefined || task === undefined
-          ? []
-          : ['the sidecar that collects reports and artifacts has said nothing'])),
+      ...(task === undefined || !isOwnEnd ? [] : troubleOfTests(task)),
+      // Where no test ran, reports and artifacts are not missing.
+      ...(report === undefined || task === undefined
+        ? []
+        : (told?.problems ?? ['the sidecar that collects reports and artifacts has said nothing'])),
     ],
     ...given('report_url', told?.url),
     ...given('log_tail', logTail(ends)),
@@ -132,9 +147,12 @@ function couldNotStart({ reason }: ContainerEnd): boolean {
 
 function startFailure({ message }: ContainerEnd): Diagnosis {
   const isShell = /\/bin\/sh\b.*(no such file|not found)/i.test(message);
+  const isCommand = /\bexec: |no such file|not found|permission denied|not a directory/i.test(message);
   const remedy = isShell
     ? '. The image has no shell: give payload.test.command as a list, which is run as it is'
-    : '. Check payload.test.command';
+    : isCommand
+      ? '. Check payload.test.command'
+      : '';
   // Of the message, not of the type: such tasks must not pause it.
   return diagnose('TaskFailed', `the tests could not start: ${lastWords(message)}${remedy}`);
 }
@@ -155,7 +173,11 @@ function cloneFailure({ exitCode, reason, message }: ContainerEnd): Diagnosis {
       'OutOfMemory',
       'the clone was killed for memory. Raise ci.builder.resources.memory of the task type',
     );
-  const [last = ''] = lastWords(message).split('\n').slice(-1);
+  const lines = lastWords(message).split('\n');
+  // What git says after its reason is advice in general.
+  const isOwn = Object.values<number>(CLONE_EXIT).includes(exitCode);
+  const told = isOwn ? undefined : lines.findLast((line) => /^(?:fatal|error): /.test(line));
+  const last = (told ?? lines.at(-1) ?? '').replace(/^(?:fatal|error): /, '');
   if (exitCode === CLONE_EXIT.nothingToBuild) return diagnose('BuildFailed', `there is nothing to build: ${last}`);
   return diagnose('CloneFailed', `the repository could not be cloned (exit code ${exitCode}): ${last}`);
 }
@@ -206,9 +228,10 @@ function buildFailure({ exitCode, reason, message }: ContainerEnd): Diagnosis {
     const killed = `the build was killed (exit code ${exitCode}, ${reason || 'no reason given'})`;
     return diagnose('OutOfMemory', `${killed}. Raise ci.builder.resources.memory of the task type`);
   }
+  // Not ContainerConfig, which would be a failure of the type: a Dockerfile can have the same said.
   if (USAGE.test(message))
     return diagnose(
-      'ContainerConfig',
+      'BuildFailed',
       'the builder refuses its arguments: check ci.builder.flags of the task type, and its log',
     );
   const line = message.match(ERROR_LINE)?.at(-1) ?? '';

@@ -105,7 +105,11 @@ export function manifest(task: TaskInHand, policy: TaskPolicy, context: Manifest
         [ANNOTATION.rate]: rate,
         ...(task.ci === undefined
           ? {}
-          : { [ANNOTATION.ciImage]: task.ci.image, [ANNOTATION.testTimeout]: String(policy.timeoutSeconds) }),
+          : {
+              [ANNOTATION.ciImage]: task.ci.image,
+              [ANNOTATION.buildTimeout]: String(policy.ci?.builder.timeoutSeconds),
+              [ANNOTATION.testTimeout]: String(policy.timeoutSeconds),
+            }),
         ...(task.webhookUrl === undefined ? {} : { [ANNOTATION.webhookUrl]: task.webhookUrl }),
         ...(task.held === true ? { [ANNOTATION.suspendedBy]: SUSPENDED_BY } : {}),
       },

@@ -35,7 +35,8 @@ const stage = (
 /** A pod of which these containers have ended. */
 function pod({ task, ...ci }: CiEnds, more: Partial<PodRecord> = {}): PodRecord {
   const { task: _, ...rest } = testPod('failed');
-  return { ...rest, ci, task: task && { kind: 'terminated', ...task }, stageSince: EPOCH + 25_000, ...more };
+  const phase = task?.exitCode === 0 ? 'Succeeded' : 'Failed';
+  return { ...rest, phase, ci, task: task && { kind: 'terminated', ...task }, stageSince: EPOCH + 25_000, ...more };
 }
 
 const job = (annotations: Record<string, string> = {}) =>
@@ -43,6 +44,7 @@ const job = (annotations: Record<string, string> = {}) =>
     annotations: {
       [ANNOTATION.ciImage]: IMAGE,
       [ANNOTATION.testTimeout]: '600',
+      [ANNOTATION.buildTimeout]: '60',
       [ANNOTATION.webhookUrl]: 'https://backend.example/hook',
       [ANNOTATION.webhookMode]: 'operator',
       [ANNOTATION.rate]: JSON.stringify({ vcpu: 2, gib: 4 }),
@@ -86,7 +88,7 @@ test('a build that failed is a failure, and what was known by then is told', () 
 
 describe('what the containers did not bring about', () => {
   test.each<[string, CiEnds, RegExp]>([
-    ['the clone', {}, /^the clone took longer than allowed \(ci\.builder\.timeoutSeconds\)/],
+    ['the clone', {}, /^the clone took longer than allowed \(ci\.builder\.timeoutSeconds: 60\)/],
     ['the build', { clone: stage(5, 0, COMMIT), build: stage(15, 137) }, /^the build took longer/],
     [
       'the tests',
@@ -105,6 +107,63 @@ describe('what the containers did not bring about', () => {
         // That it was killed was not its own doing.
         problems: [],
       },
+    });
+  });
+
+  test('tests that end well when they are told to stop have not passed', () => {
+    const told = outcomeOf(job(), failedBy('BackoffLimitExceeded'), [
+      pod({ ...BUILT, task: stage(25, 0) }, { phase: 'Failed', reason: 'DeadlineExceeded' }),
+    ]);
+    expect(told).toMatchObject({ status: 'failed', diagnosis: { category: 'TaskTimedOut' } });
+    expect(told.result).toMatchObject({ conclusion: 'failure' });
+    expect(told.result).not.toHaveProperty('exit_code');
+  });
+
+  test.each<[string, CiEnds, RegExp]>([
+    ['its tests', { ...BUILT, task: stage(25, 255, '', 'Unknown') }, /how the tests ended/],
+    [
+      'its tests, of a kubelet',
+      { ...BUILT, task: stage(25, 137, '', 'ContainerStatusUnknown') },
+      /how the tests ended/,
+    ],
+    ['its build', { clone: stage(5, 0, COMMIT), build: stage(15, 255, '', 'Unknown') }, /how the build ended/],
+  ])('the node was restarted during %s: nobody knows how they ended', (_, ends, message) => {
+    const told = outcomeOf(job(), ends.task === undefined ? failedBy('BackoffLimitExceeded') : BY_TESTS, [pod(ends)]);
+    expect(told).toMatchObject({
+      status: 'failed',
+      diagnosis: { category: 'NodeLost', message: expect.stringMatching(message) },
+      result: { conclusion: 'failure', problems: [] },
+    });
+    expect(told.result).not.toHaveProperty('exit_code');
+  });
+
+  test('somebody deleted the pod while its tests ran', () => {
+    const told = outcomeOf(job(), BY_TESTS, [pod({ ...BUILT, task: stage(25, 143) }, { deletedBy: EPOCH })]);
+    expect(told).toMatchObject({
+      status: 'failed',
+      diagnosis: { category: 'TaskFailed', message: expect.stringContaining('was deleted') },
+    });
+    // Tests that had failed by then have failed.
+    const later = outcomeOf(job(), BY_TESTS, [pod({ ...BUILT, task: stage(25, 2) }, { deletedBy: EPOCH })]);
+    expect(later).toMatchObject({ status: 'completed', result: { exit_code: 2 } });
+  });
+
+  test('the Job’s own deadline passed while its tests ran', () => {
+    const told = outcomeOf(job(), failedBy('DeadlineExceeded', 'Job was active longer than specified deadline'), [
+      pod({ ...BUILT, task: stage(25, 137) }),
+    ]);
+    expect(told).toMatchObject({ status: 'failed', diagnosis: { category: 'TaskTimedOut' } });
+  });
+
+  test('the last attempt’s pod was removed before it began', () => {
+    const pull = diagnose('ImagePull', 'ErrImagePull: unauthorized');
+    const attempts = [{ pod: 'second', finishedAt: '2026-01-01T00:05:00.000Z', reason: 'ErrImagePull' }];
+    const noted = job({ ...noteAnnotation(pull, EPOCH), [ANNOTATION.attempts]: JSON.stringify(attempts) });
+    const first = pod({ clone: stage(5, 0, COMMIT), build: stage(15, 3, 'exit status 3') });
+    expect(outcomeOf(noted, failedBy('BackoffLimitExceeded'), [first])).toMatchObject({ diagnosis: pull });
+    const second = pod({ clone: stage(600, 0, COMMIT), build: stage(610, 3, 'exit status 3') });
+    expect(outcomeOf(noted, failedBy('BackoffLimitExceeded'), [second])).toMatchObject({
+      diagnosis: { category: 'BuildFailed' },
     });
   });
 
@@ -136,6 +195,24 @@ describe('without its pod, the Job’s end is all that is known', () => {
       { status: 'failed', diagnosis: { category: 'TaskFailed' } },
     ],
   ])('%s', (_, end, expected) => expect(outcomeOf(job(), end, [])).toMatchObject(expected));
+});
+
+describe('of two attempts, of which the later one’s pod is gone, the earlier one decides nothing', () => {
+  const first = pod({ clone: stage(5, 0, COMMIT), build: stage(15, 3, 'exit status 3') });
+  test.each<[string, JobEnd, string]>([
+    ['complete', COMPLETE, 'success'],
+    ['failed by the tests', BY_TESTS, 'failure'],
+  ])('%s', (_, end, conclusion) =>
+    expect(outcomeOf(job(), end, [first])).toMatchObject({
+      status: 'completed',
+      result: { conclusion, problems: [expect.stringContaining('the pod is gone')] },
+    }),
+  );
+
+  test('or is not seen to have ended yet', () => {
+    const running = pod(BUILT, { phase: 'Running', task: { kind: 'running', startedAt: EPOCH } });
+    expect(outcomeOf(job(), COMPLETE, [first, running])).toMatchObject({ result: { conclusion: 'success' } });
+  });
 });
 
 test('what it has taken counts from its clone on, also where no test ran', () => {

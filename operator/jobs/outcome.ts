@@ -5,7 +5,7 @@ import { type Diagnosis, diagnose, HINTS } from '../../contract/diagnosis.ts';
 import { ANNOTATION } from '../../contract/identity.ts';
 import { EXIT, parseReport, type RunnerReport } from '../../contract/runner-abi.ts';
 import { parseRate, type Usage, usageOf, usageSchema } from '../../contract/usage.ts';
-import { iso } from '../../lib/clock.ts';
+import { fromIso, iso } from '../../lib/clock.ts';
 import { tryParseJson } from '../../lib/json.ts';
 import { type ContainerEnd, ciVerdict, resultWithoutPod, stageOf } from '../ci/verdict.ts';
 import { cancellation, isBeingEnded, noteOn, usedAttempts } from './notes.ts';
@@ -89,9 +89,9 @@ const BY_EXIT_CODES: readonly string[] = ['BackoffLimitExceeded', 'PodFailurePol
 
 /** A CI task's containers tell more than its Job: failing tests made it Failed, and are what was asked for. */
 function judgeCi(job: JobRecord, end: JobEnd, pods: readonly PodRecord[], image: string): Outcome {
-  const last = pods.at(-1);
+  const last = decisivePod(end, pods);
   const task = last?.task?.kind === 'terminated' ? last.task : undefined;
-  const isCutOff = (last?.reason ?? '') !== '';
+  const isCutOff = (last?.reason ?? '') !== '' || wasDeleted(last, task);
   const verdict = ciVerdict({ ...last?.ci, ...(task === undefined ? {} : { task }) }, image, isCutOff);
   const isOfExitCodes = BY_EXIT_CODES.includes(end.reason) && !isCutOff;
   // The pod of tests that failed may be gone, and the rule by which they ended the Job stands.
@@ -101,22 +101,55 @@ function judgeCi(job: JobRecord, end: JobEnd, pods: readonly PodRecord[], image:
     const text = result.conclusion === 'success' ? 'the tests passed' : `the tests failed${exitOf(result)}`;
     return { ...outcomeAs(job, 'completed', diagnose('Completed', text), end.at, pods), result };
   }
-  const diagnosis = isOfExitCodes && verdict.kind === 'failed' ? verdict.diagnosis : cutOff(job, end, last, task);
+  const removed = end.reason === 'BackoffLimitExceeded' ? noteOfRemoved(job, last) : undefined;
+  const diagnosis =
+    removed ?? (isOfExitCodes && verdict.kind === 'failed' ? verdict.diagnosis : cutOff(job, end, last, task));
   const status = diagnosis.category === 'Cancelled' ? 'cancelled' : 'failed';
   return { ...outcomeAs(job, status, diagnosis, end.at, pods), result };
+}
+
+/**
+ * The pod that the Job's end rests on; undefined where that one is gone, though others may still be there: of two attempts the earlier one can
+ * outlive the later.
+ */
+function decisivePod(end: JobEnd, pods: readonly PodRecord[]): PodRecord | undefined {
+  if (end.kind === 'complete') return pods.findLast(({ phase }) => phase === 'Succeeded');
+  if (end.reason === 'PodFailurePolicy')
+    return pods.findLast(({ task, reason }) => reason !== '' || (task?.kind === 'terminated' && task.exitCode !== 0));
+  return pods.at(-1);
+}
+
+/** Whether its tests ended because somebody deleted the pod. */
+function wasDeleted(pod: PodRecord | undefined, task: Terminated | undefined): boolean {
+  return pod?.deletedBy !== undefined && (task?.exitCode === 137 || task?.exitCode === 143);
 }
 
 function exitOf({ exit_code }: CiResult): string {
   return exit_code === undefined ? '' : ` (exit code ${exit_code})`;
 }
 
+/** Why the last attempt's pod was removed before it began; undefined where a later one has ended by itself. */
+function noteOfRemoved(job: JobRecord, last: PodRecord | undefined): Diagnosis | undefined {
+  const removedAt = usedAttempts(job).at(-1)?.finishedAt;
+  const endedAt = last === undefined ? undefined : endsOf(last).at(-1)?.finishedAt;
+  const isLater = removedAt !== undefined && (endedAt === undefined || (fromIso(removedAt) ?? 0) > endedAt);
+  return isLater ? noteOn(job)?.diagnosis : undefined;
+}
+
 /** The end of a CI task that its containers did not bring about. */
 function cutOff(job: JobRecord, end: JobEnd, pod: PodRecord | undefined, task: Terminated | undefined): Diagnosis {
+  if (wasDeleted(pod, task) && end.reason !== 'DeadlineExceeded')
+    return diagnose('TaskFailed', 'the pod was deleted while its tests ran, and not by Slipway');
   if (pod?.reason !== 'DeadlineExceeded') return failure(job, end, pod, task, undefined);
   const stage = stageOf(pod.ci ?? {});
-  const limit =
-    stage === 'tests' ? `timeoutSeconds: ${job.annotations[ANNOTATION.testTimeout]}` : 'ci.builder.timeoutSeconds';
-  return diagnose('TaskTimedOut', `the ${stage} took longer than allowed (${limit}), and the pod was killed`);
+  const [setting, limit] =
+    stage === 'tests'
+      ? ['timeoutSeconds', job.annotations[ANNOTATION.testTimeout]]
+      : ['ci.builder.timeoutSeconds', job.annotations[ANNOTATION.buildTimeout]];
+  return diagnose(
+    'TaskTimedOut',
+    `the ${stage} took longer than allowed (${setting}${limit === undefined ? '' : `: ${limit}`}), and the pod was killed`,
+  );
 }
 
 function outcomeAs(
@@ -198,6 +231,8 @@ function failure(
   if (pod?.reason === 'Evicted') return diagnose('Evicted', pod.message || 'the pod was evicted');
   if (report?.error !== undefined)
     return diagnose('TaskFailed', withRights(job, report.error.message, report.error.message));
+  if (end.reason === 'DeadlineExceeded' && task?.exitCode === 137 && task.reason !== 'OOMKilled')
+    return diagnose('TaskTimedOut', `the Job passed its deadline: ${end.message}`);
   // A container that dies for memory within milliseconds of its start often has the reason Error, so the code decides too.
   if (task?.reason === 'OOMKilled' || task?.exitCode === 137)
     return diagnose(

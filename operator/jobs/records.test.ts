@@ -183,7 +183,11 @@ test('of a CI task’s pod the ends of its other containers are kept, and the di
       containerStatuses: [{ name: 'task', imageID: `registry.example.com/ci/app@${digest}` }],
     },
   };
-  expect(podRecord(raw).ci).toMatchObject({ clone: { exitCode: 0, message: 'commit' }, digest });
-  expect(Object.keys(podRecord(raw).ci ?? {})).toEqual(['clone', 'digest']);
+  expect(podRecord(raw).ci).toMatchObject({
+    clone: { exitCode: 0, message: 'commit' },
+    digest,
+    begunAt: Date.UTC(2026, 0, 1),
+  });
+  expect(Object.keys(podRecord(raw).ci ?? {})).toEqual(['clone', 'digest', 'begunAt']);
   expect(podRecord({ ...raw, metadata: {} })).not.toHaveProperty('ci');
 });

@@ -111,7 +111,10 @@ export interface PodRecord {
   readonly disrupted: boolean;
   readonly task: TaskContainer | undefined;
   /** Of a CI task, how those of its containers ended that have; beside `task`. */
-  readonly ci?: Omit<CiEnds, 'task'>;
+  readonly ci?: Omit<CiEnds, 'task'> & {
+    /** When its clone began: milliseconds since the epoch. */
+    readonly begunAt?: number;
+  };
   /** Where it is no pod but a container group: the command that shows it. */
   readonly shownBy?: string;
 }
@@ -268,7 +271,13 @@ function ciEnds(init: readonly RawContainerStatus[], imageID = ''): NonNullable<
   });
   // The kubelet has it as REPOSITORY@DIGEST, of what it pulled.
   const digest = /@(sha256:[0-9a-f]{64})$/.exec(imageID)?.[1];
-  return { ...Object.fromEntries(ends), ...(digest === undefined ? {} : { digest }) };
+  const { running, terminated } = init.find(({ name }) => name === 'clone')?.state ?? {};
+  const begunAt = fromIso(running?.startedAt ?? terminated?.startedAt);
+  return {
+    ...Object.fromEntries(ends),
+    ...(digest === undefined ? {} : { digest }),
+    ...(begunAt === undefined ? {} : { begunAt }),
+  };
 }
 
 /** A Job with its message text. */

@@ -131,7 +131,7 @@ describe('the start of a pod, as real kubelets and the scheduler tell it', () =>
     expect(judgeStart(pod, LIMITS, EPOCH)).toEqual({ lookAt: EPOCH + 60_000 });
     const { trouble } = judgeStart(pod, LIMITS, EPOCH + 60_000);
     expect(trouble).toMatchObject({ remedy: 'wait', diagnosis: { category: 'NodeLost' } });
-    expect(trouble?.diagnosis.message).toContain(`kubectl delete pod ${pod.name} --force`);
+    expect(trouble?.diagnosis.message).toContain(`kubectl delete pod -n ${pod.namespace} ${pod.name} --force`);
   });
 });
 

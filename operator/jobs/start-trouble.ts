@@ -60,7 +60,7 @@ export function judgeStart(
   if (pod.begun || now < dueAt) return { lookAt: pod.begun ? undefined : dueAt };
   const waiting = pod.task?.kind === 'waiting' ? pod.task.reason : 'the kubelet says nothing of it';
   const what = pod.shownBy === undefined ? 'pod has had a node' : 'container group has been there';
-  const how = pod.shownBy ?? `kubectl get events --field-selector involvedObject.name=${pod.name}`;
+  const how = pod.shownBy ?? `kubectl get events -n ${pod.namespace} --field-selector involvedObject.name=${pod.name}`;
   const text = `the ${what} for ${startTimeoutSeconds} s (startTimeoutSeconds) and no container of it runs (${waiting}); ${how} shows why`;
   return { trouble: { diagnosis: diagnose('ContainerConfig', text), remedy: 'use-attempt', dueAt } };
 }
@@ -157,6 +157,6 @@ const ROOT_REFUSED = /runAsNonRoot/;
 /** A kubelet that does not confirm a deletion is not there any more; only the node's return, or its removal, ends the pod. */
 function judgeDeletion(pod: PodRecord, deletedBy: number, now: number): Start {
   if (now < deletedBy + LOST_AFTER_MS) return { lookAt: deletedBy + LOST_AFTER_MS };
-  const text = `pod ${pod.name} was to be gone ${Math.round((now - deletedBy) / 1000)} s ago, and its node does not say that it is; the task may still run there. Once the node is known to be off: kubectl delete pod ${pod.name} --force`;
+  const text = `pod ${pod.name} was to be gone ${Math.round((now - deletedBy) / 1000)} s ago, and its node does not say that it is; the task may still run there. Once the node is known to be off: kubectl delete pod -n ${pod.namespace} ${pod.name} --force`;
   return { trouble: { diagnosis: diagnose('NodeLost', text), remedy: 'wait', dueAt: Number.POSITIVE_INFINITY } };
 }

@@ -203,12 +203,24 @@ describe('the outcome of a Job that the operator has ended', () => {
   });
 });
 
-describe('the tests of a CI task', () => {
-  const limit = { annotations: { [ANNOTATION.testTimeout]: '600' } };
+describe('the stages of a CI task', () => {
+  const limit = { annotations: { [ANNOTATION.testTimeout]: '600', [ANNOTATION.buildTimeout]: '60' } };
   const running = testPod('running', 0);
   const startedAt = running.task?.kind === 'running' ? (running.task.startedAt ?? 0) - EPOCH : Number.NaN;
 
-  test('are ended when they have run for as long as they may, and only then', () => {
+  const waiting = { kind: 'waiting', reason: 'PodInitializing', message: '' } as const;
+  const end = { exitCode: 0, reason: 'Completed', message: '', startedAt: 1, finishedAt: 2 };
+
+  test('clone and build are ended together when they have taken as long as they may', () => {
+    const building: PodRecord = { ...running, task: waiting, ci: { begunAt: EPOCH + 5000, clone: end } };
+    expect(decided(64_000, limit, [building])).toEqual({ kind: 'leave', lookAgainMs: 1000 });
+    expect(decided(65_000, limit, [building])).toMatchObject({ kind: 'expire', pod: { name: running.name } });
+    // The image that was built is being pulled.
+    expect(decided(65_000, limit, [{ ...building, ci: { ...building.ci, build: end } }]).kind).toBe('leave');
+    expect(decided(65_000, limit, [{ ...building, deletedBy: EPOCH + 66_000 }]).kind).toBe('leave');
+  });
+
+  test('the tests, when they have run for as long as they may, and only then', () => {
     expect(decided(startedAt + 599_000, limit, [running])).toEqual({ kind: 'leave', lookAgainMs: 1000 });
     expect(decided(startedAt + 600_000, limit, [running])).toMatchObject({
       kind: 'expire',
@@ -216,9 +228,19 @@ describe('the tests of a CI task', () => {
     });
   });
 
-  test('are left alone while none runs, while their pod goes, and on hearsay', () => {
+  test('between two attempts nobody is asked why there is no pod, until the longest back-off after the last stage', () => {
+    const built = { ...end, finishedAt: EPOCH + 900_000 };
+    const failed: PodRecord = {
+      ...testPod('failed', 0),
+      task: undefined,
+      ci: { begunAt: EPOCH, clone: end, build: built },
+    };
+    expect(decided(901_000, limit, [failed])).toEqual({ kind: 'leave', lookAgainMs: 629_000 });
+  });
+
+  test('nothing is ended while none runs, while their pod goes, and on hearsay', () => {
     const late = startedAt + 700_000;
-    const cloning: PodRecord = { ...running, task: { kind: 'waiting', reason: 'PodInitializing', message: '' } };
+    const cloning: PodRecord = { ...running, task: waiting };
     expect(decided(late, limit, [cloning]).kind).toBe('leave');
     expect(decided(late, limit, [{ ...running, deletedBy: EPOCH + late + 1 }]).kind).toBe('leave');
     expect(decided(late, limit, [running], { viewKnown: false }).kind).toBe('leave');

@@ -50,7 +50,7 @@ function withPod({ job, now }: Picture, pod: PodRecord): Decision {
     // Not at once: two operators that see it differently would write against each other without end.
     const heldMs = note === undefined ? 0 : note.since + NOTE_STANDS_MS - now;
     if (note !== undefined && pod.begun) return heldMs <= 0 ? { kind: 'note', diagnosis: undefined } : leave(heldMs);
-    const overAt = testsOverAt(job, pod);
+    const overAt = stageOverAt(job, pod);
     if (overAt !== undefined) return overAt <= now ? { kind: 'expire', pod } : leave(overAt - now);
     const lookAt = 'lookAt' in fine ? fine.lookAt : undefined;
     return leave(lookAt === undefined ? undefined : lookAt - now);
@@ -62,14 +62,15 @@ function withPod({ job, now }: Picture, pod: PodRecord): Decision {
 }
 
 /**
- * When the tests of a CI task have run for as long as they may; undefined while none run. The pod's own deadline, which holds without an
- * operator too, has to leave room for clone and build.
+ * When a CI task has cloned and built, or tested, for as long as it may; undefined while it does neither. The pod's own deadline, which holds
+ * without an operator too, has to leave room for all of it.
  */
-function testsOverAt({ annotations }: Picture['job'], { task, deletedBy }: PodRecord): number | undefined {
-  const limit = Number(annotations[ANNOTATION.testTimeout]);
-  if (task?.kind !== 'running' || task.startedAt === undefined || deletedBy !== undefined || !(limit > 0))
-    return undefined;
-  return task.startedAt + limit * 1000;
+function stageOverAt({ annotations }: Picture['job'], { task, ci, deletedBy }: PodRecord): number | undefined {
+  if (deletedBy !== undefined) return undefined;
+  const isTesting = task?.kind === 'running';
+  const since = isTesting ? task.startedAt : ci?.build === undefined ? ci?.begunAt : undefined;
+  const limit = Number(annotations[isTesting ? ANNOTATION.testTimeout : ANNOTATION.buildTimeout]);
+  return since !== undefined && limit > 0 ? since + limit * 1000 : undefined;
 }
 
 function remedied({ diagnosis, remedy }: StartTrouble, pod: PodRecord): Decision {
@@ -95,8 +96,9 @@ function withoutPod({ job, now }: Picture, startedAt: number, last: PodRecord | 
   return dueAt <= now ? { kind: 'end', diagnosis: note.diagnosis } : leave(dueAt - now);
 }
 
-function endOf({ task, createdAt }: PodRecord): number {
-  return (task?.kind === 'terminated' ? task.finishedAt : undefined) ?? createdAt;
+function endOf({ task, ci, createdAt }: PodRecord): number {
+  const ends = [ci?.clone, ci?.build, task?.kind === 'terminated' ? task : undefined];
+  return ends.findLast((end) => end?.finishedAt !== undefined)?.finishedAt ?? createdAt;
 }
 
 function sooner(a: number | undefined, b: number | undefined): number | undefined {
