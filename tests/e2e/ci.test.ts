@@ -23,6 +23,8 @@ const CI = 'ci';
 const GIT_PASSWORD = 'a-token-that-no-test-may-see';
 /** Seconds that the tests of the type `ci-brief` may run. */
 const BRIEF_S = 8;
+/** Seconds that clone and build of the type `ci-brief-build` may take: enough for what comes before a step that hangs. */
+const BRIEF_BUILD_S = 20;
 
 type Payload = Readonly<Record<string, unknown>>;
 
@@ -144,6 +146,16 @@ const CASES: Readonly<Record<string, Case>> = {
     job: 'Failed',
     result: { log_tail: 'waiting for a lock', problems: [] },
     error: ['TaskTimedOut', new RegExp(`^the tests took longer than allowed \\(timeoutSeconds: ${BRIEF_S}\\)`)],
+  },
+  'build-hangs': {
+    type: 'ci-brief-build',
+    files: dockerfile('RUN echo compiling && sleep 600'),
+    job: 'Failed',
+    result: { conclusion: 'failure', problems: [] },
+    error: [
+      'TaskTimedOut',
+      new RegExp(`^the build took longer than allowed \\(ci\\.builder\\.timeoutSeconds: ${BRIEF_BUILD_S}\\)`),
+    ],
   },
   'test-memory': {
     files: PLAIN,
@@ -334,6 +346,7 @@ async function configOf(builder: string, gitImage: string): Promise<object> {
       'ci-once': type(),
       'ci-twice': type({}, { attempts: 2 }),
       'ci-brief': type({}, { timeoutSeconds: BRIEF_S }),
+      'ci-brief-build': type({ builder: { ...ci.builder, timeoutSeconds: BRIEF_BUILD_S } }),
       'ci-private': type({ gitSecret: 'git', gitHosts: [git.url] }),
       'ci-refused': type({ images: `${refusing.name}/ci`, registrySecret: undefined }),
     },
