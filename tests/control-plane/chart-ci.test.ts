@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CI_NAMESPACE_PERMISSIONS, CI_PERMISSIONS, PERMISSIONS, type Permission } from '#/operator/permissions.ts';
 import { type ControlPlane, startControlPlane } from '#/testing/control-plane.ts';
 import { areAllowed, type Connection, type Peer } from '#/testing/network-policies.ts';
-import { CHART, CI, render } from './chart.ts';
+import { CHART, CI, EXAMPLE, render } from './chart.ts';
 import { rightsIn } from './rights.ts';
 
 const RELEASE = 'slipway-chart-ci';
@@ -57,6 +57,9 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await cluster?.kubectl(['delete', 'namespace', RELEASE, NAMESPACE, '--ignore-not-found', '--wait=false']);
+  const roles = ['objects', 'addresses', 'namespaces'].map((name) => `clusterrole/${RELEASE}-${name}`);
+  await cluster?.kubectl(['delete', ...roles, '--ignore-not-found']);
+  await cluster?.kubectl(['-n', 'default', 'delete', 'rolebinding', `${RELEASE}-deployer`, '--ignore-not-found']);
   await cluster?.[Symbol.asyncDispose]();
 });
 
@@ -89,20 +92,58 @@ test('a namespace that is not there is refused with the command that makes it, b
   expect(await install('--dry-run=server')).not.toContain('level restricted');
 });
 
-test('who may not read the namespace default installs without a look at it', async () => {
-  for (const namespace of [RELEASE, NAMESPACE])
+describe('who installs by bindings in these two namespaces alone', () => {
+  const bind = (namespace: string, user: string, role: string) =>
+    cluster.kubectl(['-n', namespace, 'create', 'rolebinding', user, `--clusterrole=${role}`, `--user=${user}`]);
+
+  beforeAll(async () => {
+    for (const namespace of [RELEASE, NAMESPACE]) await bind(namespace, 'installer', 'admin');
+  });
+
+  test('and may not read the namespace default has to say so with CI types', async () => {
+    const as = ['--kube-as-user', 'installer'];
+    expect(await refused(...as)).toMatch(/User "installer" cannot \w+ resource "\w+" .* in the namespace "default"/);
+    expect(await refused(...as, '--set', 'lookup=false')).toBe('accepted');
+  });
+
+  test('needs nothing besides without CI types', async () => {
+    const plain = ['install', 'slipway', CHART, '-n', RELEASE, ...EXAMPLE, '--dry-run=server'];
+    expect(await cluster.helm([...plain, '--kube-as-user', 'installer'])).toContain('kind: NetworkPolicy');
+  });
+
+  test('reads what the chart looks up, but not the namespace of the release', async () => {
+    const role = (name: string, apiGroups: readonly string[], resources: readonly string[], verbs: readonly string[]) =>
+      cluster.apply({
+        apiVersion: 'rbac.authorization.k8s.io/v1',
+        kind: 'ClusterRole',
+        metadata: { name: `${RELEASE}-${name}` },
+        rules: [{ apiGroups, resources, verbs }],
+      });
+    const kinds = [
+      'configmaps',
+      'deployments',
+      'networkpolicies',
+      'rolebindings',
+      'roles',
+      'secrets',
+      'serviceaccounts',
+    ];
+    await role('objects', ['', 'apps', 'networking.k8s.io', 'rbac.authorization.k8s.io'], kinds, ['*']);
+    await role('addresses', ['', 'discovery.k8s.io'], ['services', 'endpointslices'], ['get', 'list']);
+    await role('namespaces', [''], ['namespaces'], ['get']);
+    for (const namespace of [RELEASE, NAMESPACE]) await bind(namespace, 'deployer', `${RELEASE}-objects`);
     await cluster.kubectl([
-      '-n',
-      namespace,
-      'create',
-      'rolebinding',
-      'installer',
-      '--clusterrole=admin',
-      '--user=installer',
+      ...['-n', 'default', 'create', 'rolebinding', `${RELEASE}-deployer`],
+      ...[`--clusterrole=${RELEASE}-addresses`, '--user=deployer'],
     ]);
-  const as = ['--kube-as-user', 'installer'];
-  expect(await refused(...as)).toMatch(/User "installer" cannot \w+ resource "\w+" .* in the namespace "default"/);
-  expect(await refused(...as, '--set', 'lookup=false')).toBe('accepted');
+    const as = ['--kube-as-user', 'deployer'];
+    expect(await refused(...as)).toContain(`namespaces "${NAMESPACE}" is forbidden`);
+    await cluster.kubectl([
+      ...['-n', NAMESPACE, 'create', 'rolebinding', 'deployer-looks'],
+      ...[`--clusterrole=${RELEASE}-namespaces`, '--user=deployer'],
+    ]);
+    expect(await refused(...as)).toBe('accepted');
+  });
 });
 
 test('installed: the operator may do in the CI namespace what its list says, and the CI account nothing', async () => {
