@@ -209,13 +209,34 @@ describe('network policy', () => {
 describe('notes', () => {
   test('name the Secrets that have to be in the namespace, as a command that says which are not', async () => {
     expect(await notes(CI)).toContain(
-      'CI tasks run in the namespace ci, where the Secrets that they name have to be:\n\n  kubectl -n ci get secret git registry slipway-storage\n',
+      'CI tasks run in the namespace ci, where the Secrets that they and config.runner.imagePullSecrets name have to be:\n\n  kubectl -n ci get secret git registry slipway-storage\n',
+    );
+    expect(await notes([...CI, '--set', 'config.runner.imagePullSecrets={pull}'])).toContain(
+      'kubectl -n ci get secret git pull registry slipway-storage\n',
     );
     const further = { env: [{ name: 'A', value: 'a' }], envFrom: [{ secretRef: { name: 'reports' } }] };
     const all = { ci: { envFrom: [{ secretRef: { name: 'tests' } }], ...ci({ report: further }) } };
     expect(await notes(types(all))).toContain('kubectl -n jobs get secret reports tests\n');
     expect(await notes(types({ ci: ci({ namespace: 'x' }) }))).toContain('CI tasks run in the namespace x.\n');
     expect(await notes()).not.toContain('CI tasks');
+  });
+
+  test('ask for tasks in every namespace, and watch the one of the first message', async () => {
+    const said = await notes(CI);
+    expect(said).toMatch(/slipway\.mjs tasks -n jobs,ci\n.*slipway\.mjs why -n jobs,ci TASK\n/);
+    expect(said).toContain('kubectl -n jobs get jobs ');
+    const noOther = ['--set', 'config.taskTypes.echo=null,config.taskTypes.document-processing=null'];
+    expect(await notes([...CI, ...noOther, '--set', 'storage.taskTypes={ci}'])).toContain('kubectl -n ci get jobs ');
+    expect(await notes(types({ ci: ci() }))).toMatch(/slipway\.mjs tasks\n.*slipway\.mjs why TASK\n/);
+  });
+
+  test('name what queues are found where none is named', async () => {
+    const found = await notes([...CI, '--set', 'config.queues=null']);
+    expect(found).toContain('as one Job: those of the account that fit *-tasks\n');
+    expect(found).toContain('into a queue named {client}-tasks, such as acme-tasks; make it if it is not there:\n');
+    const some = await notes(['--set', 'config.discovery.include={acme-*,bolt-*}']);
+    expect(some).toContain('as one Job: acme-tasks and those of the account that fit acme-*, bolt-*\n');
+    expect(some).toContain('into acme-tasks:\n');
   });
 
   test('a first message that a CI type takes, where there is no other type', async () => {

@@ -47,11 +47,12 @@ them. On a cluster that others run the API server is outside of it and has a pub
 {{- end -}}
 
 {{/*
-The Secrets that the CI types of a namespace name, as a JSON array. `root`, and `namespace`; podTemplate may name more.
+The Secrets that have to be in a namespace of CI types, as a JSON array: those that they name, and those by which the runner's image is
+pulled, which collects reports. `root`, and `namespace`; podTemplate may name more.
 */}}
 {{- define "slipway.ciSecrets" -}}
-{{- $secrets := list -}}
 {{- $config := include "slipway.config" .root | fromYaml -}}
+{{- $secrets := ($config.runner).imagePullSecrets | default list -}}
 {{- $namespace := .namespace -}}
 {{- range $name, $type := include "slipway.ciTypes" .root | fromJson -}}
 {{- if eq $type.namespace $namespace -}}

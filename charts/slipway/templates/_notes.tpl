@@ -1,7 +1,17 @@
-{{/* A message for the first try, of type echo where there is one. */}}
-{{- define "slipway.firstMessage" -}}
+{{/* The type of the message for the first try: echo where there is one. */}}
+{{- define "slipway.firstType" -}}
 {{- $types := keys .Values.config.taskTypes | sortAlpha -}}
-{{- $type := has "echo" $types | ternary "echo" (first $types) -}}
+{{- has "echo" $types | ternary "echo" (first $types) -}}
+{{- end -}}
+
+{{/* The namespace of its Job. */}}
+{{- define "slipway.firstNamespace" -}}
+{{- (get (include "slipway.ciTypes" . | fromJson) (include "slipway.firstType" .) | default dict).namespace | default .Release.Namespace -}}
+{{- end -}}
+
+{{/* The message itself. */}}
+{{- define "slipway.firstMessage" -}}
+{{- $type := include "slipway.firstType" . -}}
 {{- $payload := dict "hello" "world" -}}
 {{- if hasKey (include "slipway.ciTypes" . | fromJson) $type -}}
 {{- $payload = dict "repository" "https://git.example.com/acme/app.git" "ref" "main" "test" (dict "command" "make test") -}}
