@@ -131,7 +131,7 @@ export const chartValuesSchema = z.strictObject({
           allow: z
             .array(cidr)
             .describe(
-              'CIDRs that they may reach all the same, on every port, such as those of a registry or a git server in the cluster, or of the private endpoint of a storage account. They win over deny.',
+              "CIDRs that they may reach all the same, on every port, such as those of a registry or a git server in a private network, or of the private endpoint of a storage account; for addresses outside of the cluster's pods (docs/ci-tasks.md). They win over deny.",
             ),
         })
         .describe('What CI tasks may reach.'),
