@@ -104,6 +104,46 @@ test('the operator is bound by its own account, whatever its name; nobody mounts
   });
 });
 
+describe('refused in a sentence, as the operator would', () => {
+  const git = { gitSecret: 'git', gitHosts: ['github.com'] };
+  test.each<[string, object, string]>([
+    [
+      'ci.gitSecret',
+      ci({ gitSecret: 'git' }),
+      'gitSecret = git, and gitHosts is not set: the Secret would be sent to no host. Set config.taskTypes.unit.ci.gitHosts',
+    ],
+    [
+      'ci.gitHosts',
+      ci({ gitHosts: ['github.com'] }),
+      'gitHosts is set, and gitSecret is not: there is nothing to send to these hosts. Set config.taskTypes.unit.ci.gitSecret',
+    ],
+    ['image', { image: 'r.example.com/a:1', ...ci() }, 'image is set beside ci'],
+    ['runner', { runner: 'foreign', ...ci() }, 'runner is set beside ci'],
+    ['command', { command: ['make'], ...ci() }, 'command is set beside ci'],
+    ['args', { args: [], ...ci() }, 'args is set beside ci'],
+    ['security', { security: 'baseline', ...ci() }, 'security = baseline, beside ci'],
+    ['webhook', { webhook: 'task', ...ci() }, 'webhook = task, beside ci'],
+    ['backend', { backend: 'aci', ...ci() }, 'backend = aci, beside ci'],
+  ])('%s', async (field, type, sentence) => {
+    const said = await refusal([...EXAMPLE, ...types({ unit: type, fine: ci(git) })]);
+    expect(said).toContain('The values have a problem:');
+    expect(said).toContain(`  - config.taskTypes.unit.${field.startsWith('ci.') ? 'ci.' : ''}${sentence}`);
+    // The operator refuses the same field.
+    const config = (unit: object) =>
+      JSON.stringify({ queues: [{ name: 'acme-tasks' }], runner: { image: 'r:1' }, taskTypes: { unit } });
+    const environment = { AZURE_STORAGE_CONNECTION_STRING: 'UseDevelopmentStorage=true', SLIPWAY_NAMESPACE: 'jobs' };
+    expect(() => parseConfig(config(ci(git)), environment)).not.toThrow();
+    expect(() => parseConfig(config(type), environment)).toThrow(
+      field.startsWith('ci.') ? 'taskTypes.unit.ci.gitHosts' : `taskTypes.unit.${field}`,
+    );
+  });
+
+  test('what stands at its default is none', async () => {
+    const type = { security: 'restricted', webhook: 'operator', backend: 'kubernetes', ...ci(git) };
+    expect(await refusal([...EXAMPLE, ...types({ unit: type })])).toBe('accepted');
+  });
+});
+
 describe('storage', () => {
   const env = (name: string) => [
     { name: 'AZURE_STORAGE_CONNECTION_STRING', valueFrom: { secretKeyRef: { name, key: 'connection-string' } } },

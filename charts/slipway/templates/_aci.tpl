@@ -2,7 +2,7 @@
 {{- define "slipway.usesAci" -}}
 {{- $uses := eq (.Values.config.backend | default "kubernetes") "aci" -}}
 {{- range .Values.config.taskTypes -}}
-{{- if eq ((. | default dict).backend | default "kubernetes") "aci" -}}{{- $uses = true -}}{{- end -}}
+{{- if and (eq ((. | default dict).backend | default "kubernetes") "aci") (not (kindIs "map" (. | default dict).ci)) -}}{{- $uses = true -}}{{- end -}}
 {{- end -}}
 {{- if $uses -}}true{{- end -}}
 {{- end -}}

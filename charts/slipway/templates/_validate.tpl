@@ -28,6 +28,29 @@ What the schema cannot say, or not in a sentence: all problems at once, each wit
 {{- if and (include "slipway.usesAci" .) (not .Values.config.aci) -}}
 {{- $problems = append $problems "config.aci is not set, and tasks are to run on Azure Container Instances. Set config.aci.subscriptionId, config.aci.resourceGroup and config.aci.location" -}}
 {{- end -}}
+{{- range $name, $type := include "slipway.ciTypes" . | fromJson -}}
+{{- $at := printf "config.taskTypes.%s" $name -}}
+{{- if and $type.ci.gitSecret (not $type.ci.gitHosts) -}}
+{{- $problems = append $problems (printf "%s.ci.gitSecret = %s, and gitHosts is not set: the Secret would be sent to no host. Set %s.ci.gitHosts to those that it is for, such as [github.com], or remove gitSecret" $at $type.ci.gitSecret $at) -}}
+{{- end -}}
+{{- if and $type.ci.gitHosts (not $type.ci.gitSecret) -}}
+{{- $problems = append $problems (printf "%s.ci.gitHosts is set, and gitSecret is not: there is nothing to send to these hosts. Set %s.ci.gitSecret to the name of a Secret with username and password, or remove gitHosts" $at $at) -}}
+{{- end -}}
+{{- range list "image" "runner" "command" "args" -}}
+{{- if and (hasKey $type .) (not (kindIs "invalid" (get $type .))) -}}
+{{- $problems = append $problems (printf "%s.%s is set beside ci: the pod is made of git, a builder and the image that it builds. Remove %s" $at . .) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq ($type.security | default "restricted") "baseline" -}}
+{{- $problems = append $problems (printf "%s.security = baseline, beside ci: the pod of a CI task has a security of its own. Remove security" $at) -}}
+{{- end -}}
+{{- if eq ($type.webhook | default "auto") "task" -}}
+{{- $problems = append $problems (printf "%s.webhook = task, beside ci: the operator reports CI tasks, as no image of theirs does. Remove webhook" $at) -}}
+{{- end -}}
+{{- if eq ($type.backend | default "kubernetes") "aci" -}}
+{{- $problems = append $problems (printf "%s.backend = aci, beside ci: Azure Container Instances gives no container the rights to build an image. Remove backend" $at) -}}
+{{- end -}}
+{{- end -}}
 {{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) -}}
 {{- $problems = append $problems "serviceAccount.create is false and serviceAccount.name is not set: the operator's rights would go to the default account, and so to every pod of the namespace. Set serviceAccount.name to an account of its own, or serviceAccount.create to true" -}}
 {{- end -}}
