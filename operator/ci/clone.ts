@@ -22,7 +22,34 @@ export const CLONE_ENV = {
 } as const;
 
 /** Exit codes of the script; git's own failures are 1 or 128. */
-export const CLONE_EXIT = { wrongCommit: 65, nothingToBuild: 66 } as const;
+export const CLONE_EXIT = { wrongCommit: 65, nothingToBuild: 66, lfs: 67 } as const;
+
+/**
+ * Run by git as an alias, in a repository that is checked out: its files of Git LFS instead of the pointers to them, or an error. Its text stands
+ * between single quotes and so has none.
+ *
+ * The filter of the image that clones does not count, since no configuration of the system is read. The address is always given: `.lfsconfig`
+ * would else bring git-lfs to `ssh:` or to a folder of the pod, which GIT_ALLOW_PROTOCOL does not keep it from; it takes no program from that
+ * file. git-lfs ends with 0 although a file could not be written, hence the look at what is there afterwards.
+ */
+const FETCH_LFS = `fail() { echo "error: $*" >&2; exit 1; }
+git grep --quiet --cached --text -E "^version https://(git-lfs|hawser)[.]github[.]com/spec/" -- ":(attr:filter=lfs)"
+case $? in 0) ;; 1) exit 0 ;; *) fail "it cannot be told whether the repository has files of Git LFS" ;; esac
+of() { git config --blob HEAD:.lfsconfig "$1" 2>/dev/null; }
+url=$(of lfs.url || of remote.origin.lfsurl) || url=
+if [ -z "$url" ]; then url=$(git config remote.origin.url) && url=\${url%/} && url=\${url%.git}.git/info/lfs; fi
+case $url in http://* | https://*) ;; *) fail ".lfsconfig names $url for Git LFS, and only http and https are spoken" ;; esac
+git lfs version >/dev/null 2>&1 || fail "the repository has files of Git LFS, and the image that clones has no git-lfs: name one by ci.gitImage that has"
+echo "fetching files of Git LFS from $url"
+pull() { git -c "lfs.url=$url" -c lfs.skipdownloaderrors=false -c filter.lfs.clean="git-lfs clean -- %f" -c filter.lfs.smudge="git-lfs smudge -- %f" \\
+  -c filter.lfs.process="git-lfs filter-process" -c filter.lfs.required=true lfs pull; }
+{ said=$(pull 2>&1 >&4) && code=0 || code=$?; } 4>&1
+[ -z "$said" ] || printf "%s\\n" "$said" >&2
+[ $code = 0 ] || fail "files of Git LFS cannot be fetched from $url: $(printf "%s\\n" "$said" | sed -n "/^batch response: /{p;q;};/^\\[/{p;q;}")"
+include=$(of lfs.fetchinclude) || include=
+exclude=$(of lfs.fetchexclude) || exclude=
+left=$(git lfs ls-files --include "$include" --exclude "$exclude" | sed -n "s/^[0-9a-f]* - //p" | head -n 1)
+[ -z "$left" ] || fail "git lfs pull left a pointer in the place of $left"`;
 
 /**
  * Run in the workspace, an empty folder. The commit that was checked out is what it writes last into the termination message.
@@ -51,6 +78,12 @@ if [ -n "$CI_COMMIT" ] && [ "$commit" != "$CI_COMMIT" ]; then
   exit ${CLONE_EXIT.wrongCommit}
 fi
 if [ "$CI_SUBMODULES" = true ]; then g submodule --quiet update --init --recursive --depth 1; fi
+lfs='${FETCH_LFS}'
+g -c "alias.fetch-lfs=!$lfs" fetch-lfs || exit ${CLONE_EXIT.lfs}
+if [ "$CI_SUBMODULES" = true ]; then
+  # What git says of a command that failed would stand behind its reason.
+  g -c "alias.fetch-lfs=!$lfs" submodule --quiet foreach --recursive 'git fetch-lfs 2>&3' 3>&2 2>/dev/null || exit ${CLONE_EXIT.lfs}
+fi
 missing() { echo "the repository has no $1 $2 at commit $commit" >&2; exit ${CLONE_EXIT.nothingToBuild}; }
 [ -d "$CI_CONTEXT" ] || missing folder "$CI_CONTEXT"
 [ -f "$CI_DOCKERFILE" ] || missing file "$CI_DOCKERFILE"

@@ -1,14 +1,14 @@
 /** The script that brings a repository into a pod of a CI task, with real git against git's own server. */
-import { mkdtempDisposable, readdir, readFile } from 'node:fs/promises';
+import { mkdtempDisposable, readdir, readFile, symlink } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CLONE_ENV, CLONE_EXIT, CLONE_SCRIPT } from '#/operator/ci/clone.ts';
 import { readCiPayload } from '#/operator/ci/payload.ts';
 import { type GitServer, startGitServer } from '#/testing/git-server.ts';
-import { attempt } from '#/testing/shell.ts';
+import { attempt, run } from '#/testing/shell.ts';
 
 /** As bots and people name them; a shell would find much in it. */
 const ODD_REF = `dependabot/npm/@acme/x-1.2+$(id)/#7'"&;grün`;
@@ -184,6 +184,57 @@ test('a repository without what is to be built is told so, with the commit', asy
     CLONE_EXIT.nothingToBuild,
     `the repository has no folder services/$(id) at commit ${commit}`,
   ]);
+});
+
+describe('files of Git LFS, where the image has no git-lfs', () => {
+  const files = {
+    Dockerfile: 'FROM scratch\n',
+    '.gitattributes': '*.bin filter=lfs diff=lfs merge=lfs -text\n',
+    'a b.bin': `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 1\n`,
+  };
+  const WITHOUT_LFS =
+    /^error: the repository has files of Git LFS, and the image that clones has no git-lfs: .*ci\.gitImage/;
+
+  /** Clones with what the script and git's own scripts call, and nothing else. */
+  async function cloneWithoutLfs(options: Options) {
+    await using bin = await mkdtempDisposable(join(tmpdir(), 'slipway-bin-'));
+    for (const name of ['git', 'sh', 'sed', 'head', 'basename', 'uname']) {
+      await symlink((await run('sh', ['-c', `command -v ${name}`])).trim(), join(bin.path, name));
+    }
+    await using cloned = await clone({ ...options, env: { PATH: bin.path } });
+    return { code: cloned.code, message: cloned.message, last: cloned.output.trim().split('\n').at(-1) };
+  }
+
+  test('the clone ends, in submodules too: nothing is built of pointers', async () => {
+    const expected = { code: CLONE_EXIT.lfs, message: '', last: expect.stringMatching(WITHOUT_LFS) };
+    await server.commit('lfs', files);
+    expect(await cloneWithoutLfs({ repository: 'lfs', ref: 'main' })).toEqual(expected);
+
+    await server.commit('lfs-parent', { Dockerfile: 'FROM scratch\n' });
+    await server.git('lfs-parent', 'submodule', 'add', '--quiet', `${server.url}/lfs.git`, 'ven dor');
+    const commit = await server.commit('lfs-parent', {});
+    expect(await cloneWithoutLfs({ repository: 'lfs-parent', commit, submodules: true })).toEqual(expected);
+    expect(await cloneWithoutLfs({ repository: 'lfs-parent', commit })).toMatchObject({ code: 0, message: commit });
+  });
+
+  test('files that are there themselves are no pointers, whatever their attribute', async () => {
+    const commit = await server.commit('lfs-raw', { ...files, 'a b.bin': 'no pointer' });
+    expect(await cloneWithoutLfs({ repository: 'lfs-raw', commit })).toMatchObject({ code: 0, message: commit });
+  });
+
+  test.each([
+    ['url = file:///etc', 'file:///etc'],
+    ['url = ssh://git@evil.example/x', 'ssh://git@evil.example/x'],
+    ['url = /etc', '/etc'],
+    ['[remote "origin"]\nlfsurl = file:///etc', 'file:///etc'],
+  ])('an address in .lfsconfig that is not http or https is not gone to: %j', async (line, url) => {
+    const commit = await server.commit('lfs-lures', { ...files, '.lfsconfig': `[lfs]\n${line}\n` });
+    expect(await cloneWithoutLfs({ repository: 'lfs-lures', commit })).toEqual({
+      code: CLONE_EXIT.lfs,
+      message: '',
+      last: `error: .lfsconfig names ${url} for Git LFS, and only http and https are spoken`,
+    });
+  });
 });
 
 test('what is taken for a ref is what git takes for one', async () => {
