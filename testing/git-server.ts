@@ -11,7 +11,10 @@ import { run } from '#/testing/shell.ts';
 export interface GitServer extends AsyncDisposable {
   /** `http://HOST:PORT` */
   readonly url: string;
-  /** Makes NAME.git, or adds a commit to its branch `main`, with these files; gives the commit. */
+  /**
+   * Makes NAME.git, or adds a commit to its branch `main`, with these files; gives the commit. A repository whose name begins with `sha256` has
+   * hashes of that kind.
+   */
   commit(name: string, files: Readonly<Record<string, string>>): Promise<string>;
   /** Runs git in the folder from which NAME.git is pushed. */
   git(name: string, ...args: readonly string[]): Promise<string>;
@@ -43,9 +46,10 @@ export async function startGitServer(password: string, host = '127.0.0.1'): Prom
       const folder = work(name);
       const isNew = await mkdir(folder, { recursive: true });
       if (isNew !== undefined) {
-        await run('git', ['init', '--quiet', '--bare', '--initial-branch=main', bare(name)]);
+        const format = `--object-format=${name.startsWith('sha256') ? 'sha256' : 'sha1'}`;
+        await run('git', ['init', '--quiet', '--bare', '--initial-branch=main', format, bare(name)]);
         await run('git', ['-C', bare(name), 'config', 'uploadpack.allowAnySHA1InWant', 'true']);
-        await git(name, 'init', '--quiet', '--initial-branch=main');
+        await git(name, 'init', '--quiet', '--initial-branch=main', format);
         await git(name, 'remote', 'add', 'origin', bare(name));
       }
       for (const [file, text] of Object.entries(files)) {

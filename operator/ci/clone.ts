@@ -68,7 +68,9 @@ helper='!f() {
 g() { git -c safe.directory='*' -c core.hooksPath=/dev/null -c credential.helper= -c "credential.helper=$helper" -c advice.detachedHead=false \\
   -c http.lowSpeedLimit=1 -c http.lowSpeedTime=120 "$@"; }
 echo "cloning $CI_REPOSITORY at \${CI_COMMIT:-$CI_REF}"
-g init --quiet --template= .
+format=sha1
+[ \${#CI_COMMIT} != 64 ] || format=sha256
+g init --quiet --template= --object-format=$format .
 g remote add origin "$CI_REPOSITORY"
 g fetch --quiet --depth 1 --no-tags origin "\${CI_COMMIT:-$CI_REF}"
 g checkout --quiet --detach FETCH_HEAD

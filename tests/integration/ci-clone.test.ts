@@ -75,6 +75,15 @@ test('the exact commit, though the branch has gone on; nothing of its history', 
   expect(stdout.trim()).toBe('1');
 });
 
+test('a commit of a repository with SHA-256', async () => {
+  const commit = await server.commit('sha256-app', { Dockerfile: 'FROM scratch\n', 'src/a.txt': 'of 64 digits' });
+  await server.commit('sha256-app', { 'src/a.txt': 'later' });
+  await using cloned = await clone({ repository: 'sha256-app', commit });
+  expect(commit).toMatch(/^[0-9a-f]{64}$/);
+  expect([cloned.code, cloned.message]).toEqual([0, commit]);
+  expect(await file(cloned.path, 'src/a.txt')).toBe('of 64 digits');
+});
+
 test.each([
   ['a branch', 'main', () => second],
   ['a tag', 'v1', () => first],
