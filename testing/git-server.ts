@@ -13,7 +13,8 @@ export interface GitServer extends AsyncDisposable {
   readonly url: string;
   /**
    * Makes NAME.git, or adds a commit to its branch `main`, with these files; gives the commit. A repository whose name begins with `sha256` has
-   * hashes of that kind.
+   * hashes of that kind; one whose name begins with `v0` speaks protocol version 0 alone, and gives by their hash only commits that a branch
+   * or tag points to.
    */
   commit(name: string, files: Readonly<Record<string, string>>): Promise<string>;
   /** Runs git in the folder from which NAME.git is pushed. */
@@ -48,7 +49,7 @@ export async function startGitServer(password: string, host = '127.0.0.1'): Prom
       if (isNew !== undefined) {
         const format = `--object-format=${name.startsWith('sha256') ? 'sha256' : 'sha1'}`;
         await run('git', ['init', '--quiet', '--bare', '--initial-branch=main', format, bare(name)]);
-        await run('git', ['-C', bare(name), 'config', 'uploadpack.allowAnySHA1InWant', 'true']);
+        if (!speaksV0(name)) await run('git', ['-C', bare(name), 'config', 'uploadpack.allowAnySHA1InWant', 'true']);
         await git(name, 'init', '--quiet', '--initial-branch=main', format);
         await git(name, 'remote', 'add', 'origin', bare(name));
       }
@@ -69,6 +70,11 @@ export async function startGitServer(password: string, host = '127.0.0.1'): Prom
   };
 }
 
+/** Git's server is told another version by a header, or speaks this one. */
+function speaksV0(name: string): boolean {
+  return name.startsWith('v0');
+}
+
 /** Git's server is a CGI program: variables and a body in, headers and a body out. */
 function serve(root: string, url: URL, request: IncomingMessage, response: ServerResponse): void {
   const child = spawn('git', ['http-backend'], {
@@ -83,7 +89,7 @@ function serve(root: string, url: URL, request: IncomingMessage, response: Serve
       ...(request.headers['content-encoding'] === undefined
         ? {}
         : { HTTP_CONTENT_ENCODING: request.headers['content-encoding'] }),
-      ...(request.headers['git-protocol'] === undefined
+      ...(request.headers['git-protocol'] === undefined || speaksV0(url.pathname.slice(1))
         ? {}
         : { GIT_PROTOCOL: String(request.headers['git-protocol']) }),
     },

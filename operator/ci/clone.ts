@@ -21,7 +21,7 @@ export const CLONE_ENV = {
   origins: 'CI_GIT_ORIGINS',
 } as const;
 
-/** Exit codes of the script; git's own failures are 1 or 128. */
+/** Exit codes of the script; git's own failures, and a commit that is not there, are 1 or 128. */
 export const CLONE_EXIT = { wrongCommit: 65, nothingToBuild: 66, lfs: 67 } as const;
 
 /**
@@ -54,12 +54,15 @@ left=$(git lfs ls-files --include "$include" --exclude "$exclude" | sed -n "s/^[
 /**
  * Run in the workspace, an empty folder. The commit that was checked out is what it writes last into the termination message.
  *
+ * A server with protocol version 0 gives by its hash only what a branch or tag points to, unless it is set up otherwise: then all that they
+ * have is fetched.
+ *
  * Only http and https are spoken, by submodules too: a repository could otherwise name a command or a file of the pod. No hook of the
  * repository runs, and no template. Credentials go to the origins that the configuration names and to no other: whoever writes a message, or a
  * submodule's address, would else have them sent to a server of theirs.
  */
 export const CLONE_SCRIPT = `set -eu
-export HOME=/tmp GIT_TERMINAL_PROMPT=0 GIT_CONFIG_NOSYSTEM=1 GIT_ALLOW_PROTOCOL=http:https GIT_ASKPASS=/bin/false
+export HOME=/tmp LC_ALL=C GIT_TERMINAL_PROMPT=0 GIT_CONFIG_NOSYSTEM=1 GIT_ALLOW_PROTOCOL=http:https GIT_ASKPASS=/bin/false
 helper='!f() {
   [ "$1" = get ] && [ -n "\${GIT_PASSWORD-}" ] || return 0
   while IFS="=" read -r name value; do case $name in protocol) scheme=$value ;; host) origin=$scheme://$value ;; esac; done
@@ -68,15 +71,26 @@ helper='!f() {
 g() { git -c safe.directory='*' -c core.hooksPath=/dev/null -c credential.helper= -c "credential.helper=$helper" -c advice.detachedHead=false \\
   -c http.lowSpeedLimit=1 -c http.lowSpeedTime=120 "$@"; }
 echo "cloning $CI_REPOSITORY at \${CI_COMMIT:-$CI_REF}"
-format=sha1
-[ \${#CI_COMMIT} != 64 ] || format=sha256
-g init --quiet --template= --object-format=$format .
+format=
+[ \${#CI_COMMIT} != 64 ] || format=--object-format=sha256
+g init --quiet --template= $format .
 g remote add origin "$CI_REPOSITORY"
-g fetch --quiet --depth 1 --no-tags origin "\${CI_COMMIT:-$CI_REF}"
-g checkout --quiet --detach FETCH_HEAD
+fetched=FETCH_HEAD
+said=$(g fetch --quiet --depth 1 --no-tags origin "\${CI_COMMIT:-$CI_REF}" 2>&1) && code=0 || code=$?
+[ -z "$said" ] || printf '%s\\n' "$said" >&2
+if [ $code != 0 ]; then
+  [ -n "$CI_COMMIT" ] || exit $code
+  # So says a server that gives commits by their hash.
+  case $said in *'not our ref'*) echo "error: the repository has no commit $CI_COMMIT" >&2; exit 1 ;; esac
+  echo 'the commit could not be fetched by its hash: fetching all branches and tags'
+  g fetch --quiet --no-tags origin '+refs/heads/*:refs/remotes/origin/*' '+refs/tags/*:refs/tags/*'
+  fetched=$CI_COMMIT
+  g cat-file -e "$fetched^{commit}" 2>/dev/null || { echo "error: no branch and no tag of the repository has commit $CI_COMMIT" >&2; exit 1; }
+fi
+g checkout --quiet --detach "$fetched"
 commit=$(g rev-parse HEAD)
 if [ -n "$CI_COMMIT" ] && [ "$commit" != "$CI_COMMIT" ]; then
-  echo "the repository gave commit $commit, not $CI_COMMIT" >&2
+  echo "error: the repository gave commit $commit, not $CI_COMMIT" >&2
   exit ${CLONE_EXIT.wrongCommit}
 fi
 if [ "$CI_SUBMODULES" = true ]; then g submodule --quiet update --init --recursive --depth 1; fi

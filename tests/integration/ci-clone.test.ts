@@ -84,6 +84,42 @@ test('a commit of a repository with SHA-256', async () => {
   expect(await file(cloned.path, 'src/a.txt')).toBe('of 64 digits');
 });
 
+describe('a server that gives no commit by its hash', () => {
+  test('the commit is found in all that branches and tags have', async () => {
+    const old = await server.commit('v0-app', { Dockerfile: 'FROM scratch\n', 'src/a.txt': 'old' });
+    await server.commit('v0-app', { 'src/a.txt': 'new' });
+    await using cloned = await clone({ repository: 'v0-app', commit: old });
+    expect([cloned.code, cloned.message]).toEqual([0, old]);
+    expect(cloned.output).toContain(`Server does not allow request for unadvertised object ${old}`);
+    expect(await file(cloned.path, 'src/a.txt')).toBe('old');
+
+    const tagged = await server.commit('v0-app', { 'src/a.txt': 'tagged' });
+    await server.git('v0-app', 'commit', '--quiet', '--allow-empty', '--message', 'after it');
+    await server.git('v0-app', 'push', '--quiet', 'origin', 'HEAD:refs/tags/v1');
+    await server.git('v0-app', 'push', '--quiet', '--force', 'origin', `${old}:refs/heads/main`);
+    await using ofTag = await clone({ repository: 'v0-app', commit: tagged });
+    expect([ofTag.code, ofTag.message]).toEqual([0, tagged]);
+  });
+
+  test('nor has it in a branch or tag', async () => {
+    await server.commit('v0-none', { Dockerfile: 'FROM scratch\n' });
+    const commit = '0123456789'.repeat(4);
+    await using cloned = await clone({ repository: 'v0-none', commit });
+    expect(cloned).toMatchObject({ code: 1, message: '' });
+    expect(cloned.output.trim().split('\n').at(-1)).toBe(
+      `error: no branch and no tag of the repository has commit ${commit}`,
+    );
+  });
+});
+
+test('a commit that is not there is said to be so, and nothing else is fetched for it', async () => {
+  const commit = '0123456789'.repeat(4);
+  await using cloned = await clone({ commit });
+  expect(cloned).toMatchObject({ code: 1, message: '' });
+  expect(cloned.output.trim().split('\n').at(-1)).toBe(`error: the repository has no commit ${commit}`);
+  expect(cloned.output).not.toContain('fetching all');
+});
+
 test.each([
   ['a branch', 'main', () => second],
   ['a tag', 'v1', () => first],
