@@ -7,7 +7,7 @@ import type { SecretKey } from '../installation.ts';
 import { kubectl } from './commands.ts';
 import { type Finding, ok, problem } from './finding.ts';
 import { type Account, askable, examineRights } from './may.ts';
-import { examineKey } from './secrets.ts';
+import { examineKey, examineWhole } from './secrets.ts';
 
 /** Who names the Secrets. */
 const BY = 'task types name';
@@ -18,10 +18,18 @@ interface EnvEntry {
   readonly valueFrom?: { readonly secretKeyRef?: SecretKey | undefined } | undefined;
 }
 
+interface EnvFromEntry {
+  readonly secretRef?: { readonly name: string } | undefined;
+}
+
 /** A task type, as far as its CI settings are read. */
 export interface MaybeCiType {
   readonly type: string;
+  /** Of Slipway's runner, which is the sidecar; and the Secrets by which the whole pod pulls. */
+  readonly image: string;
+  readonly imagePullSecrets: readonly string[];
   readonly env: readonly EnvEntry[];
+  readonly envFrom: readonly EnvFromEntry[];
   readonly ci?: CiSettings | undefined;
 }
 interface CiSettings {
@@ -29,7 +37,7 @@ interface CiSettings {
   readonly namespace?: string | undefined;
   readonly registrySecret?: string | undefined;
   readonly gitSecret?: string | undefined;
-  readonly report?: { readonly env?: readonly EnvEntry[] | undefined } | undefined;
+  readonly report?: { readonly env?: readonly EnvEntry[]; readonly envFrom?: readonly EnvFromEntry[] } | undefined;
 }
 
 /** A key that a Secret must have, what it is for, and its value as a word for a shell. */
@@ -42,15 +50,17 @@ interface NeededKey extends SecretKey {
 export interface CiPlace {
   readonly namespace: string;
   readonly types: readonly string[];
-  /** Secrets for registries: each with the registry. */
+  /** Secrets for registries: each with the registry, as `docker login` names it. */
   readonly registries: readonly { readonly secret: string; readonly server: string }[];
   readonly gitSecrets: readonly string[];
   readonly keys: readonly NeededKey[];
+  /** Secrets whose keys become variables, whichever they have. */
+  readonly whole: readonly string[];
 }
 
 /** Where CI types have their Jobs made; empty where there is no such type. */
 export function ciPlaces(own: string, types: Iterable<MaybeCiType>): readonly CiPlace[] {
-  const all = [...types].flatMap(({ type, env, ci }) => (ci === undefined ? [] : [{ type, env, ci }]));
+  const all = [...types].flatMap(({ ci, ...type }) => (ci === undefined ? [] : [{ ...type, ci }]));
   return [...Map.groupBy(all, ({ ci }) => ci.namespace ?? own)].map(([namespace, here]) => {
     const keys = here.flatMap(({ env, ci }) =>
       [...env, ...(ci.report?.env ?? [])].flatMap(({ name: use, valueFrom }): NeededKey[] => {
@@ -58,17 +68,34 @@ export function ciPlaces(own: string, types: Iterable<MaybeCiType>): readonly Ci
         return from === undefined ? [] : [{ name: from.name, key: from.key, use, shell: `"$${use}"` }];
       }),
     );
-    const registries = here.flatMap(({ ci: { registrySecret: secret, images } }) =>
-      secret === undefined ? [] : [{ secret, server: images.slice(0, images.indexOf('/')) }],
+    const pushed = here.flatMap(({ ci: { registrySecret: secret, images } }) =>
+      secret === undefined ? [] : [{ secret, server: serverOf(images) }],
+    );
+    const pulled = here.flatMap(({ image, imagePullSecrets }) =>
+      imagePullSecrets.map((secret) => ({ secret, server: serverOf(image) })),
+    );
+    const names = new Set([...pushed, ...pulled].map(({ secret }) => secret));
+    // One Secret may be for both: where images are pushed is then the surer server.
+    const servers = new Map([...pulled, ...pushed].map(({ secret, server }) => [secret, server]));
+    const whole = here.flatMap(({ envFrom, ci }) =>
+      [...envFrom, ...(ci.report?.envFrom ?? [])].flatMap(({ secretRef }) => secretRef?.name ?? []),
     );
     return {
       namespace,
       types: here.map(({ type }) => type),
-      registries: [...new Map(registries.map((one) => [one.secret, one])).values()],
+      registries: [...names].map((secret) => ({ secret, server: servers.get(secret) ?? '' })),
       gitSecrets: [...new Set(here.flatMap(({ ci }) => ci.gitSecret ?? []))],
       keys: [...new Map(keys.map((one) => [`${one.name} ${one.key}`, one])).values()],
+      whole: [...new Set(whole)],
     };
   });
+}
+
+/** The registry of an image, as `docker login` names it. A first part that is no host is an account of Docker Hub, whose credentials have a URL. */
+function serverOf(image: string): string {
+  const [first = ''] = image.split('/', 1);
+  const isHost = first !== image && (/[.:]/.test(first) || first === 'localhost');
+  return !isHost || /^(?:index\.)?docker\.io$/.test(first) ? 'https://index.docker.io/v1/' : first;
 }
 
 /** Looks at each. `account`: as for `examineRights`; `null`: whose rights to ask about is not known, and said elsewhere. */
@@ -136,7 +163,7 @@ function judgeLevel(namespace: string, level: string | undefined, types: readonl
 async function examineSecretsOf(
   cluster: Cluster,
   user: string | undefined,
-  { namespace, registries, gitSecrets, keys }: CiPlace,
+  { namespace, registries, gitSecrets, keys, whole }: CiPlace,
 ): Promise<readonly Finding[]> {
   const findings: Finding[] = [];
   const own = async (what: string, key: SecretKey, create: readonly string[], literals: string) => {
@@ -162,5 +189,10 @@ async function examineSecretsOf(
     );
   for (const { use, shell, ...key } of keys)
     findings.push((await examineKey(cluster, user, `Secret of ${use} in ${namespace}`, key, shell, BY)).finding);
+  for (const name of whole) {
+    // Which keys it needs is the tests' to know.
+    const create = kubectl(namespace, 'create', 'secret', 'generic', name, `--from-env-file=${name}.env`);
+    findings.push(await examineWhole(cluster, user, `Secret of envFrom in ${namespace}`, name, create));
+  }
   return findings;
 }

@@ -63,34 +63,56 @@ export async function examineSecrets(
  * @param by what names the key
  */
 export async function examineKey(
-  { api, namespace }: Cluster,
+  cluster: Cluster,
   user: string | undefined,
   check: string,
   { name, key }: SecretKey,
   shell: string,
   by = 'the Deployment names',
 ): Promise<{ readonly finding: Finding; readonly value?: Secret }> {
-  const read = await ask(api.request({ method: 'GET', path: `/api/v1/namespaces/${namespace}/secrets/${name}` }));
-  if (!read.ok) {
-    if (!isKind(read.error, 'not-found'))
-      return {
-        finding: askable(check, read.error, namespace, user, { group: '', resource: 'secrets', verbs: ['get'], name }),
-      };
-    const command = `${kubectl(namespace, 'create', 'secret', 'generic', name)} --from-literal=${key}=${shell}`;
-    return { finding: problem(check, `there is no Secret ${name} in ${namespace}`, command) };
-  }
-  const { data = {} } = read.value as { data?: Readonly<Record<string, string>> };
+  const create = `${kubectl(cluster.namespace, 'create', 'secret', 'generic', name)} --from-literal=${key}=${shell}`;
+  const read = await readSecret(cluster, user, check, name, create);
+  if ('finding' in read) return read;
+  const { data } = read;
   const encoded = data[key];
   if (encoded === undefined || encoded === '') {
     const keys = Object.keys(data);
     const has = keys.length === 0 ? 'no key at all' : `only ${keys.join(', ')}`;
     const detail = `Secret ${name} has not the key ${key} that ${by}; it has ${has}`;
-    return { finding: problem(check, detail, setKey(namespace, { name, key }, shell)) };
+    return { finding: problem(check, detail, setKey(cluster.namespace, { name, key }, shell)) };
   }
   return {
     finding: ok(check, `Secret ${name} has the key ${key}`),
     value: new Secret(Buffer.from(encoded, 'base64').toString('utf8')),
   };
+}
+
+/** A Secret that has to be there, with whichever keys. `create`: the command that makes it. */
+export async function examineWhole(
+  cluster: Cluster,
+  user: string | undefined,
+  check: string,
+  name: string,
+  create: string,
+): Promise<Finding> {
+  const read = await readSecret(cluster, user, check, name, create);
+  return 'finding' in read ? read.finding : ok(check, `Secret ${name} is there`);
+}
+
+/** A Secret's keys with their values in base64, or what to say of one that is not there or may not be read. */
+async function readSecret(
+  { api, namespace }: Cluster,
+  user: string | undefined,
+  check: string,
+  name: string,
+  create: string,
+): Promise<{ readonly finding: Finding } | { readonly data: Readonly<Record<string, string>> }> {
+  const read = await ask(api.request({ method: 'GET', path: `/api/v1/namespaces/${namespace}/secrets/${name}` }));
+  if (read.ok) return { data: (read.value as { data?: Readonly<Record<string, string>> }).data ?? {} };
+  if (isKind(read.error, 'not-found'))
+    return { finding: problem(check, `there is no Secret ${name} in ${namespace}`, create) };
+  const right = { group: '', resource: 'secrets', verbs: ['get'], name };
+  return { finding: askable(check, read.error, namespace, user, right) };
 }
 
 /** Sets one key and leaves the others. The value comes from the shell's environment, so that it is in no history. */

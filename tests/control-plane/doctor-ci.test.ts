@@ -2,6 +2,9 @@
  * What the doctor says of the namespaces of CI types, against a real API server with the chart installed. The commands that it prints are
  * run in a shell, and mend what is wrong.
  */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { connectCluster } from '#/cli/cluster.ts';
 import { ciPlaces, examineCi } from '#/cli/doctor/ci.ts';
@@ -24,10 +27,12 @@ const SECRETS = {
   AZURE_STORAGE_CONNECTION_STRING: 'UseDevelopmentStorage=true',
 };
 const storage = { secretKeyRef: { name: 'slipway-storage', key: 'connection-string' } };
+const runner = { image: 'acme/slipway-runner:1', imagePullSecrets: ['pull'], env: [], envFrom: [] };
 const TYPES = [
   {
+    ...runner,
     type: 'ci',
-    env: [],
+    envFrom: [{ secretRef: { name: 'services' } }],
     ci: {
       images: 'registry.example.com/acme/ci',
       namespace: NAMESPACE,
@@ -37,15 +42,20 @@ const TYPES = [
       report: { env: [{ name: 'AZURE_STORAGE_CONNECTION_STRING', valueFrom: storage }] },
     },
   },
-  { type: 'ci-here', env: [], ci: { images: 'registry.example.com/acme/ci' } },
+  { ...runner, type: 'ci-here', ci: { images: 'registry.example.com/acme/ci' } },
 ];
 
 let cluster: ControlPlane;
+/** Where somebody stands who has the file of variables at hand. */
+let cwd = '';
 beforeAll(async () => {
+  cwd = await mkdtemp(join(tmpdir(), 'slipway-doctor-'));
+  await writeFile(join(cwd, 'services.env'), 'URL=http://db\n');
   cluster = await startControlPlane();
   await cluster.kubectl(['create', 'namespace', RELEASE]);
 });
 afterAll(async () => {
+  await rm(cwd, { recursive: true, force: true });
   await cluster?.kubectl(['delete', 'namespace', RELEASE, NAMESPACE, '--ignore-not-found', '--wait=false']);
   await cluster?.[Symbol.asyncDispose]();
 });
@@ -64,7 +74,7 @@ async function findings(account: { namespace: string; name: string } | null | un
 }
 const OPERATOR = { namespace: RELEASE, name: 'slipway' };
 const problems = (all: readonly Finding[]) => all.filter(({ state }) => state !== 'OK');
-const mend = (finding: Finding | undefined) => run('sh', ['-c', finding?.command ?? 'exit 99'], { env: env() });
+const mend = (finding: Finding | undefined) => run('sh', ['-c', finding?.command ?? 'exit 99'], { cwd, env: env() });
 
 // Each test goes on from the one before.
 
@@ -73,7 +83,7 @@ test('a namespace that is missing: that alone is said of it', async () => {
   const [missing, ...others] = problems(await findings(null));
   expect(missing).toMatchObject({ state: 'PROBLEM', check: `CI namespace ${NAMESPACE}` });
   expect(missing?.detail).toContain('it does not exist, and ci would have Jobs there');
-  expect(others).toEqual([]);
+  expect(others.map(({ check }) => check)).toEqual([`registry Secret in ${RELEASE}`]);
   await mend(missing);
   const here = JSON.stringify({ ci: { images: 'registry.example.com/acme/ci' } });
   const values = [
@@ -81,6 +91,10 @@ test('a namespace that is missing: that alone is said of it', async () => {
     `config.taskTypes.ci.ci.namespace=${NAMESPACE}`,
     '--set-json',
     `config.taskTypes.ci-here=${here}`,
+    '--set-json',
+    `config.taskTypes.ci.envFrom=${JSON.stringify(TYPES[0]?.envFrom)}`,
+    '--set',
+    `config.runner.image=${runner.image},config.runner.imagePullSecrets={pull}`,
   ];
   await cluster.helm(['install', 'slipway', CHART, '-n', RELEASE, ...CI, ...values]);
 });
@@ -89,20 +103,30 @@ test('Secrets that are missing, each with the command that makes it', async () =
   const missing = problems(await findings());
   expect(missing.map(({ state, check, detail }) => [state, check, detail])).toEqual([
     ['PROBLEM', `registry Secret in ${NAMESPACE}`, `there is no Secret registry in ${NAMESPACE}`],
+    ['PROBLEM', `registry Secret in ${NAMESPACE}`, `there is no Secret pull in ${NAMESPACE}`],
     ['PROBLEM', `git Secret in ${NAMESPACE}`, `there is no Secret git in ${NAMESPACE}`],
     [
       'PROBLEM',
       `Secret of AZURE_STORAGE_CONNECTION_STRING in ${NAMESPACE}`,
       `there is no Secret slipway-storage in ${NAMESPACE}`,
     ],
+    ['PROBLEM', `Secret of envFrom in ${NAMESPACE}`, `there is no Secret services in ${NAMESPACE}`],
+    ['PROBLEM', `registry Secret in ${RELEASE}`, `there is no Secret pull in ${RELEASE}`],
   ]);
   for (const finding of missing) await mend(finding);
   expect(problems(await findings())).toEqual([]);
-  const made = await cluster.get<{ type: string; data: Record<string, string> }>('-n', NAMESPACE, 'secret/registry');
-  expect(made.type).toBe('kubernetes.io/dockerconfigjson');
-  expect(JSON.parse(Buffer.from(made.data['.dockerconfigjson'] ?? '', 'base64').toString())).toMatchObject({
-    auths: { 'registry.example.com': { username: 'robot', password: "p'w $1" } },
-  });
+  for (const [name, server] of [
+    ['registry', 'registry.example.com'],
+    ['pull', 'https://index.docker.io/v1/'],
+  ] as const) {
+    const made = await cluster.get<{ type: string; data: Record<string, string> }>('-n', NAMESPACE, `secret/${name}`);
+    expect(made.type).toBe('kubernetes.io/dockerconfigjson');
+    expect(JSON.parse(Buffer.from(made.data['.dockerconfigjson'] ?? '', 'base64').toString())).toMatchObject({
+      auths: { [server]: { username: 'robot', password: "p'w $1" } },
+    });
+  }
+  const { data } = await cluster.get<{ data: object }>('-n', NAMESPACE, 'secret/services');
+  expect(data).toEqual({ URL: Buffer.from('http://db').toString('base64') });
 });
 
 test('a Secret for git without its password', async () => {
@@ -122,10 +146,13 @@ test('all is well: the namespaces, every right there, no value of a Secret', asy
     `CI namespace ${NAMESPACE}`,
     ...CI_NAMESPACE_PERMISSIONS.map(({ resource }) => `rights on ${resource} in ${NAMESPACE}`),
     `registry Secret in ${NAMESPACE}`,
+    `registry Secret in ${NAMESPACE}`,
     `git Secret in ${NAMESPACE}`,
     `Secret of AZURE_STORAGE_CONNECTION_STRING in ${NAMESPACE}`,
+    `Secret of envFrom in ${NAMESPACE}`,
     `CI namespace ${RELEASE}`,
     ...CI_PERMISSIONS.map(({ resource }) => `rights on ${resource} in ${RELEASE}`),
+    `registry Secret in ${RELEASE}`,
   ]);
   expect(all[1]?.detail).toMatch(`system:serviceaccount:${RELEASE}:slipway may create, get, list, patch, watch`);
   expect(all[0]?.detail).toContain('enforces baseline, which takes a builder');
