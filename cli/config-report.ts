@@ -1,5 +1,6 @@
 /** What a configuration comes to, for people: queues, clients, task types, and what is allowed but seldom wanted. */
 import type { Config, TaskPolicy } from '../operator/config.ts';
+import { ciWarnings } from './ci-warnings.ts';
 import { duration } from './durations.ts';
 import { table, width } from './text.ts';
 import { wrapped } from './wrap.ts';
@@ -212,10 +213,7 @@ function policyWarnings(policy: TaskPolicy): string[] {
     warnings.push(
       `${place} runs on Azure Container Instances, where nothing but the operator ends a task that hangs: without one it runs, and costs, on. Let its command begin with [timeout, "${timeoutSeconds}"]`,
     );
-  if (ci !== undefined && ci.namespace === undefined)
-    warnings.push(
-      `${place}.ci.namespace is not set: the builder is root, so the operator's own namespace must admit Pod Security baseline, and with it all other tasks have less protection. Name a namespace of its own`,
-    );
+  warnings.push(...ciWarnings(policy));
   if (security === 'baseline' && ci === undefined)
     warnings.push(
       `${place}.security is baseline: its image's own user runs, root included, and the namespace's Pod Security level must allow it`,

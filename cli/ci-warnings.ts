@@ -1,0 +1,36 @@
+/** What the schema allows for CI types but is seldom wanted, one sentence each, with what to do. Pure. */
+import type { TaskPolicy } from '../operator/config.ts';
+
+/** By this variable the sidecar finds the storage account; it takes no SAS. */
+const CONNECTION_STRING = 'AZURE_STORAGE_CONNECTION_STRING';
+
+type Policy = Pick<TaskPolicy, 'type' | 'ci' | 'podTemplate'>;
+
+/** The warnings of a task type; none where it is no CI type. */
+export function ciWarnings(policy: Policy): readonly string[] {
+  const { type, ci } = policy;
+  if (ci === undefined) return [];
+  const place = `taskTypes.${type}.ci`;
+  return [
+    ...(ci.namespace === undefined
+      ? [
+          `${place}.namespace is not set: the builder is root, so the operator's own namespace must admit Pod Security baseline, and with it all other tasks have less protection. Name a namespace of its own`,
+        ]
+      : []),
+    ...(reachesStorage(policy)
+      ? []
+      : [
+          `${place}.report has no ${CONNECTION_STRING}, by env or envFrom: reports and artifacts are not kept. Give it one by secretKeyRef; the chart does where storage.taskTypes names ${type}`,
+        ]),
+  ];
+}
+
+/** Which keys an envFrom brings is not known: it is given the benefit of the doubt. */
+function reachesStorage({ ci, podTemplate }: Policy): boolean {
+  const { env = [], envFrom = [] } = ci?.report ?? {};
+  return (
+    env.some(({ name, value }) => name === CONNECTION_STRING && value !== '') ||
+    envFrom.some(({ prefix = '' }) => CONNECTION_STRING.startsWith(prefix)) ||
+    JSON.stringify(podTemplate ?? {}).includes(CONNECTION_STRING)
+  );
+}
