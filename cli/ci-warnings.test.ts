@@ -46,3 +46,17 @@ test.each([
   if (read.kind === 'wrong') throw new Error(read.problems.join());
   expect(ciWarnings(testPolicy(read.config, 'ci'))).toHaveLength(count);
 });
+
+test('flags that Kaniko does not have, each; of another version less surely, of another builder not', () => {
+  const flags = ['--reproducible', '--label=a=b', '--reproducibel', '--tarPath=x'];
+  const warnings = (image?: string) => ciWarnings(ciPolicy({ builder: { flags, ...(image && { image }) } }));
+  expect(warnings()).toEqual([
+    expect.stringMatching(/^taskTypes\.ci\.ci\.builder\.flags has --reproducibel, which .*Correct it or remove it$/),
+    expect.stringContaining('flags has --tarPath, which Kaniko'),
+  ]);
+  expect(warnings('registry.example.com/mirror/kaniko:v9')).toEqual([
+    expect.stringMatching(/--reproducibel.*unless registry\.example\.com\/mirror\/kaniko:v9 is of a version/),
+    expect.stringContaining('--tarPath'),
+  ]);
+  expect(warnings('registry.example.com/buildah:1')).toEqual([]);
+});

@@ -1,4 +1,5 @@
 /** What the schema allows for CI types but is seldom wanted, one sentence each, with what to do. Pure. */
+import { flagName, KANIKO_FLAGS, KANIKO_VERSION } from '../kaniko/flags.ts';
 import type { TaskPolicy } from '../operator/config.ts';
 
 /** By this variable the sidecar finds the storage account; it takes no SAS. */
@@ -22,6 +23,7 @@ export function ciWarnings(policy: Policy): readonly string[] {
       : [
           `${place}.report has no ${CONNECTION_STRING}, by env or envFrom: reports and artifacts are not kept. Give it one by secretKeyRef; the chart does where storage.taskTypes names ${type}`,
         ]),
+    ...ci.builder.flags.flatMap((flag) => flagWarning(`${place}.builder`, flagName(flag), ci.builder.image)),
   ];
 }
 
@@ -33,4 +35,14 @@ function reachesStorage({ ci, podTemplate }: Policy): boolean {
     envFrom.some(({ prefix = '' }) => CONNECTION_STRING.startsWith(prefix)) ||
     JSON.stringify(podTemplate ?? {}).includes(CONNECTION_STRING)
   );
+}
+
+/** Of Kaniko's flags alone, by the name of its image; which ones another builder takes is not known. */
+function flagWarning(place: string, name: string, image: string): string[] {
+  if (!/kaniko/i.test(image) || KANIKO_FLAGS.includes(name)) return [];
+  const isOurs = image.includes(`:${KANIKO_VERSION}`);
+  const unless = isOurs ? '' : `, unless ${image} is of a version that has it`;
+  return [
+    `${place}.flags has --${name}, which Kaniko ${KANIKO_VERSION} does not have: it refuses its arguments then, and no task of the type is built. Correct it or remove it${unless}`,
+  ];
 }

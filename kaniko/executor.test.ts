@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { type Build, executorArgs } from './executor.ts';
-import { KANIKO_FLAGS, KANIKO_VERSION } from './flags.ts';
+import { flagName, KANIKO_FLAGS, KANIKO_VERSION, REFUSED_FLAGS } from './flags.ts';
 
 const BUILD: Build = {
   workspace: '/workspace',
@@ -50,6 +50,24 @@ test('one with everything', () => {
 });
 
 test(`every flag is one that Kaniko ${KANIKO_VERSION} has`, () => {
-  const passed = executorArgs(WHOLE).map((arg) => /^--([a-z-]+)/.exec(arg)?.[1]);
-  expect(passed.filter((flag) => flag === undefined || !KANIKO_FLAGS.includes(flag))).toEqual([]);
+  const passed = executorArgs(WHOLE).map(flagName);
+  expect(passed.filter((flag) => !KANIKO_FLAGS.includes(flag))).toEqual([]);
 });
+
+test('what nobody may add is what is passed, less defaults and what adds up, and what leaves no image; of flags that there are', () => {
+  const passed = new Set([...executorArgs(WHOLE), ...executorArgs(BUILD)].map(flagName));
+  expect([...passed].filter((flag) => !REFUSED_FLAGS.has(flag)).toSorted()).toEqual([
+    'build-arg',
+    'compressed-caching',
+    'image-download-retry',
+    'push-retry',
+    'reproducible',
+    'single-snapshot',
+  ]);
+  expect([...REFUSED_FLAGS.keys()].filter((flag) => ![...KANIKO_FLAGS, 'help'].includes(flag))).toEqual([]);
+});
+
+test.each([
+  ['--reproducible', 'reproducible'],
+  ['--build-arg=A=B\nC', 'build-arg'],
+])('%j is %s', (flag, name) => expect(flagName(flag)).toBe(name));

@@ -1,6 +1,7 @@
 /**
- * The flags of Kaniko's executor, in the fork that is maintained: https://github.com/osscontainertools/kaniko, cmd/executor/cmd/root.go. What is
- * passed to it is checked against them; a newer version takes a new list.
+ * The flags of Kaniko's executor, in the fork that is maintained: https://github.com/osscontainertools/kaniko, cmd/executor/cmd/root.go. A newer
+ * version takes a new list. executor.test.ts holds what executor.ts passes to it; `slipway config check` warns of what ci.builder.flags adds and
+ * is not in it, which the executor itself would refuse. Nothing checks them when a pod is made: another builder may have other flags.
  */
 export const KANIKO_VERSION = 'v1.28.3';
 
@@ -72,3 +73,46 @@ export const KANIKO_FLAGS: readonly string[] = [
   'verbosity',
   'whitelist-var-run',
 ];
+
+const OTHERWISE =
+  'would build something else than the message asks for, whose payload has context, dockerfile and target. Remove it';
+const NO_IMAGE = 'would keep the image from being pushed, and the tests run in what is pushed. Remove it';
+const FILE = 'would write a file that is gone with the builder: the result has the image and its digest. Remove it';
+const CACHE = 'is what ci.builder.cache is for. Set that, and remove it';
+
+/**
+ * Flags that may not be added to those of executor.ts, each with why and what to do. They would say again what the message or a setting says,
+ * leave no image in the registry, or write where nobody reads.
+ *
+ * Not among them is what executor.ts passes as a default of its own (`--push-retry`, `--single-snapshot` …), of which the last one counts, and
+ * `--build-arg`, which adds up.
+ */
+export const REFUSED_FLAGS: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    context: OTHERWISE,
+    'context-sub-path': OTHERWISE,
+    // It goes before the context, whatever that is.
+    bucket: OTHERWISE,
+    dockerfile: OTHERWISE,
+    target: OTHERWISE,
+    destination: 'would push to where ci.images, imagePrefix and the message do not say. Remove it',
+    'no-push': NO_IMAGE,
+    dryrun: NO_IMAGE,
+    help: NO_IMAGE,
+    'tar-path': FILE,
+    'oci-layout-path': FILE,
+    'digest-file': FILE,
+    'image-name-with-digest-file': FILE,
+    'image-name-tag-with-digest-file': FILE,
+    cache: CACHE,
+    'cache-repo': CACHE,
+    'insecure-registry': 'is what ci.builder.insecureRegistries is for. Name the registry there, and remove it',
+    'log-format': 'would change the lines by which a failure is told. Remove it',
+    'kaniko-dir': 'would move the folder that the repository is mounted in. Remove it',
+  }),
+);
+
+/** A flag's name, without dashes and value. */
+export function flagName(flag: string): string {
+  return flag.replace(/^--/, '').replace(/=.*$/s, '');
+}

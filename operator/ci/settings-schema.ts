@@ -1,6 +1,6 @@
 /** The configuration of a task type whose tasks clone a repository, build its image and test it: taskTypes.*.ci. */
 import { z } from 'zod';
-import { KANIKO_VERSION } from '../../kaniko/flags.ts';
+import { flagName, KANIKO_VERSION, REFUSED_FLAGS } from '../../kaniko/flags.ts';
 import { dnsName, envFromSchema, envSchema, image, quantity, seconds } from '../config-fields.ts';
 import { IMAGE } from './payload.ts';
 
@@ -27,13 +27,16 @@ const builderSchema = z
       .array(
         z
           .string()
-          .startsWith('--', { error: 'must be a flag such as "--reproducible"' })
-          .refine((flag) => !flag.startsWith('--kaniko-dir'), {
-            error: 'would move the folder that the repository is mounted in. Remove it',
+          .regex(/^--[A-Za-z0-9]/, { error: 'must be a flag such as "--reproducible"' })
+          .superRefine((flag, context) => {
+            const why = REFUSED_FLAGS.get(flagName(flag));
+            if (why !== undefined) context.addIssue(why);
           }),
       )
       .default([])
-      .describe('Further arguments of the builder.'),
+      .describe(
+        'Further arguments of the builder. None that says what is built or where it goes: that is for the message and other settings.',
+      ),
     cache: imageRepository
       .optional()
       .describe(

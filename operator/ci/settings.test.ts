@@ -28,6 +28,13 @@ test.each<[string, object, object, RegExp]>([
   ['a git Secret for any host', { gitHosts: [] }, {}, /ci\.gitHosts.*belong together/],
   ['a host with a path', { gitHosts: ['github.com/acme'] }, {}, /gitHosts\[0\] = "github.com\/acme": must be a host/],
   ['a flag without dashes', { builder: { flags: ['x'] } }, {}, /builder\.flags\[0\] = "x": must be a flag/],
+  ['two dashes', { builder: { flags: ['--'] } }, {}, /builder\.flags\[0\] = "--": must be a flag/],
+  ['another image', { builder: { flags: ['--destination=r.example/a'] } }, {}, /--destination=.*would push to where/],
+  ['another target', { builder: { flags: ['--target'] } }, {}, /flags\[0\] = "--target": would build something else/],
+  ['no image', { builder: { flags: ['--v', '--no-push'] } }, {}, /flags\[1\] = "--no-push": would keep the image from/],
+  ['a file', { builder: { flags: ['--digest-file=/dev/termination-log'] } }, {}, /would write a file that is gone/],
+  ['the cache', { builder: { flags: ['--cache-repo=r.example/a'] } }, {}, /is what ci\.builder\.cache is for/],
+  ['another folder', { builder: { flags: ['--kaniko-dir=/k'] } }, {}, /would move the folder/],
   ['a capability with CAP_', { builder: { capabilities: ['CAP_KILL'] } }, {}, /capabilities\[0\] = "CAP_KILL": /],
   ['an image beside it', {}, { image: 'x:1' }, /taskTypes\.ci\.image = "x:1": has no meaning beside ci.*Remove image/],
   ['a command beside it', {}, { command: ['x'] }, /taskTypes\.ci\.command.*Remove command/],
@@ -35,6 +42,14 @@ test.each<[string, object, object, RegExp]>([
   ['the webhook by the task', {}, { webhook: 'task' }, /taskTypes\.ci\.webhook = "task".*Remove webhook/],
   ['Azure', {}, { backend: 'aci' }, /taskTypes\.ci\.backend = "aci": cannot build images.*Remove backend/],
 ])('refused: %s', (_, ci, more, words) => expect(fault(() => ciPolicy(ci, more))).toMatch(words));
+
+test('flags that tune the build are taken, and those that another builder may have', () => {
+  const flags = [
+    ...['--push-retry=10', '--single-snapshot=false', '--compressed-caching', '--build-arg=HTTP_PROXY=http://proxy'],
+    ...['--cache-ttl=6h', '--no-push-cache', '--label=target=--no-push', '--context-of-ours', '--constructor'],
+  ];
+  expect(ciPolicy({ builder: { flags } }).ci.builder.flags).toEqual(flags);
+});
 
 test('a client’s prefix has to be one that images can begin with', () => {
   const yaml = (prefix: string) =>
