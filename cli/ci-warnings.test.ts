@@ -60,3 +60,12 @@ test('flags that Kaniko does not have, each; of another version less surely, of 
   ]);
   expect(warnings('registry.example.com/buildah:1')).toEqual([]);
 });
+
+test('capabilities beyond Pod Security baseline', () => {
+  const warnings = (...capabilities: readonly string[]) => ciWarnings(ciPolicy({ builder: { capabilities } }));
+  expect(warnings('CHOWN', 'MKNOD', 'SYS_CHROOT', 'NET_BIND_SERVICE')).toEqual([]);
+  expect(warnings('CHOWN', 'SYS_ADMIN', 'ALL')).toEqual([
+    expect.stringMatching(/^taskTypes\.ci\.ci\.builder\.capabilities has SYS_ADMIN, ALL, which .*Remove them, or/),
+  ]);
+  expect(warnings('NET_RAW')).toEqual([expect.stringContaining('Remove it, or have the namespace')]);
+});

@@ -2,6 +2,23 @@
 import { flagName, KANIKO_FLAGS, KANIKO_VERSION } from '../kaniko/flags.ts';
 import type { TaskPolicy } from '../operator/config.ts';
 
+/** What Pod Security baseline lets a container add. */
+const BASELINE_CAPABILITIES: readonly string[] = [
+  'AUDIT_WRITE',
+  'CHOWN',
+  'DAC_OVERRIDE',
+  'FOWNER',
+  'FSETID',
+  'KILL',
+  'MKNOD',
+  'NET_BIND_SERVICE',
+  'SETFCAP',
+  'SETGID',
+  'SETPCAP',
+  'SETUID',
+  'SYS_CHROOT',
+];
+
 /** By this variable the sidecar finds the storage account; it takes no SAS. */
 const CONNECTION_STRING = 'AZURE_STORAGE_CONNECTION_STRING';
 
@@ -12,6 +29,7 @@ export function ciWarnings(policy: Policy): readonly string[] {
   const { type, ci } = policy;
   if (ci === undefined) return [];
   const place = `taskTypes.${type}.ci`;
+  const beyond = ci.builder.capabilities.filter((name) => !BASELINE_CAPABILITIES.includes(name));
   return [
     ...(ci.namespace === undefined
       ? [
@@ -24,6 +42,11 @@ export function ciWarnings(policy: Policy): readonly string[] {
           `${place}.report has no ${CONNECTION_STRING}, by env or envFrom: reports and artifacts are not kept. Give it one by secretKeyRef; the chart does where storage.taskTypes names ${type}`,
         ]),
     ...ci.builder.flags.flatMap((flag) => flagWarning(`${place}.builder`, flagName(flag), ci.builder.image)),
+    ...(beyond.length === 0
+      ? []
+      : [
+          `${place}.builder.capabilities has ${beyond.join(', ')}, which Pod Security baseline does not admit: a namespace that enforces it takes no pod of the type. Remove ${beyond.length === 1 ? 'it' : 'them'}, or have the namespace enforce privileged`,
+        ]),
   ];
 }
 
