@@ -43,9 +43,14 @@ const builderSchema = z
         'Repository for layers that may be used again by all tasks of the type. Without it every layer is built.',
       ),
     insecureRegistries: z
-      .array(z.string().min(1))
+      .array(
+        z.string().regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$/, {
+          error:
+            'must be HOST:PORT or HOST as it stands in an image\'s name, without "http://" and "/", such as "registry:5000"',
+        }),
+      )
       .default([])
-      .describe('Registries (HOST:PORT) that speak plain HTTP, such as one in the cluster.'),
+      .describe('Registries (HOST:PORT, or HOST) that speak plain HTTP, such as one in the cluster.'),
     capabilities: z
       .array(
         z
@@ -143,10 +148,19 @@ export const ciSchema = z
       .prefault({})
       .describe('The sidecar that collects reports and artifacts.'),
   })
-  .refine(({ gitSecret, gitHosts }) => (gitSecret === undefined) === (gitHosts.length === 0), {
-    path: ['gitHosts'],
-    error:
-      'and gitSecret belong together. Name the hosts that the Secret is for, such as [github.com], or leave out both',
+  .superRefine(({ gitSecret, gitHosts }, context) => {
+    if (gitSecret !== undefined && gitHosts.length === 0)
+      context.addIssue({
+        code: 'custom',
+        path: ['gitSecret'],
+        message: 'has no gitHosts. Name the hosts that it may be sent to, such as gitHosts: [github.com]',
+      });
+    if (gitSecret === undefined && gitHosts.length > 0)
+      context.addIssue({
+        code: 'custom',
+        path: ['gitHosts'],
+        message: 'have no gitSecret that could be sent to them. Name the Secret, or remove gitHosts',
+      });
   })
   .describe(
     'Makes the tasks of this type CI tasks: a repository is cloned, its image built and pushed, and its tests run in it. docs/ci-tasks.md',

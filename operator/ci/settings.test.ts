@@ -25,7 +25,16 @@ test.each<[string, object, object, RegExp]>([
   ['images with a tag', { images: `${IMAGES}:1` }, {}, /ci\.images = ".*:1": must be a registry and a repository/],
   ['a namespace that is none', { namespace: 'CI' }, {}, /ci\.namespace = "CI": must be the name of a namespace/],
   ['a user that is no number', { test: { user: 'root' } }, {}, /ci\.test\.user = "root": must be image, or the number/],
-  ['a git Secret for any host', { gitHosts: [] }, {}, /ci\.gitHosts.*belong together/],
+  ['a git Secret for any host', { gitHosts: [] }, {}, /ci\.gitSecret \(value not shown\): has no gitHosts\. Name/],
+  ['hosts for no Secret', { gitSecret: undefined }, {}, /ci\.gitHosts \(a list\): have no gitSecret that/],
+  ...['http://registry:5000/', 'registry:5000/', 'registry:', 'registry:500000', 'Registry', ''].map(
+    (name): [string, object, object, RegExp] => [
+      `${JSON.stringify(name)} as a registry`,
+      { builder: { insecureRegistries: ['registry', '10.0.0.7', 'registry.svc:5000', name] } },
+      {},
+      /builder\.insecureRegistries\[3\] = ".*": must be HOST:PORT or HOST/,
+    ],
+  ),
   ['a host with a path', { gitHosts: ['github.com/acme'] }, {}, /gitHosts\[0\] = "github.com\/acme": must be a host/],
   ['a flag without dashes', { builder: { flags: ['x'] } }, {}, /builder\.flags\[0\] = "x": must be a flag/],
   ['two dashes', { builder: { flags: ['--'] } }, {}, /builder\.flags\[0\] = "--": must be a flag/],
