@@ -75,6 +75,16 @@ describe('what is wrong is told by its field', () => {
     ],
     ['a Dockerfile outside', { dockerfile: '../Dockerfile' }, /^payload\.dockerfile: must be a path in the repository/],
     ['an absolute context', { context: '/etc' }, /^payload\.context: must be a path in the repository/],
+    [
+      'an absolute artifact',
+      { artifacts: ['logs', '/artifacts/x'] },
+      /^payload\.artifacts\.1: must be a path below the folder \$SLIPWAY_ARTIFACTS, where .*: relative to it, without "\.\."$/,
+    ],
+    [
+      'a report outside',
+      { junit: ['a/../../x.xml'] },
+      /^payload\.junit\.0: must be a path below the folder \$SLIPWAY_A/,
+    ],
     ['a variable that is none', { build_args: { 'A B': '1' } }, /^payload\.build_args\.A B: /],
     [
       'an image with a tag',

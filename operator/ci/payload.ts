@@ -19,20 +19,23 @@ const isRef = (text: string) =>
   !/[\p{Cc} ~^:?*[\\]|\.\.|@\{|^@$|^[-+]|\.$/u.test(text) &&
   text.split('/').every((part) => part !== '' && !part.startsWith('.') && !part.endsWith('.lock'));
 
-const relativePath = z
-  .string()
-  .min(1)
-  .max(512)
-  .refine((path) => !path.startsWith('/') && !path.split('/').includes('..') && !/[\\\p{Cc}]/u.test(path), {
-    error: 'must be a path in the repository: relative, without ".."',
-  })
-  .transform(
-    (path) =>
-      path
-        .replaceAll(/\/+/g, '/')
-        .replace(/^(?:\.\/)+/, '')
-        .replace(/\/$/, '') || '.',
-  );
+const relativePath = (error: string) =>
+  z
+    .string()
+    .min(1)
+    .max(512)
+    .refine((path) => !path.startsWith('/') && !path.split('/').includes('..') && !/[\\\p{Cc}]/u.test(path), { error })
+    .transform(
+      (path) =>
+        path
+          .replaceAll(/\/+/g, '/')
+          .replace(/^(?:\.\/)+/, '')
+          .replace(/\/$/, '') || '.',
+    );
+const pathInRepository = relativePath('must be a path in the repository: relative, without ".."');
+const pathOfTests = relativePath(
+  'must be a path below the folder $SLIPWAY_ARTIFACTS, where the tests put it: relative to it, without ".."',
+);
 
 /** A NUL ends a text for every program, and no container can be made with one. */
 const programText = (max: number) =>
@@ -85,8 +88,8 @@ const payloadSchema = z
       .optional(),
     ref: z.string().refine(isRef, { error: 'must be the name of a branch or tag' }).optional(),
     submodules: z.boolean().default(false),
-    dockerfile: relativePath.optional(),
-    context: relativePath.default('.'),
+    dockerfile: pathInRepository.optional(),
+    context: pathInRepository.default('.'),
     build_args: variables.default({}),
     target: z
       .string()
@@ -103,8 +106,8 @@ const payloadSchema = z
       .optional(),
     test: testSchema,
     /** Files and folders that are kept, and reports in JUnit's form, beneath the folder that the tests are given for them. */
-    artifacts: z.array(relativePath).max(50).default([]),
-    junit: z.array(relativePath).max(50).default([]),
+    artifacts: z.array(pathOfTests).max(50).default([]),
+    junit: z.array(pathOfTests).max(50).default([]),
     cache: z.boolean().default(true),
   })
   .refine(({ commit, ref }) => (commit === undefined) !== (ref === undefined), {
