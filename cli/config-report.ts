@@ -72,9 +72,14 @@ function ciSetting({ type, ci, timeoutSeconds }: TaskPolicy): readonly (readonly
   return [[`ci (${type})`, parts.join(', ')]];
 }
 
-function discovered({ include, exclude, intervalSeconds }: NonNullable<Config['file']['discovery']>): string {
+function discovered(discovery: NonNullable<Config['file']['discovery']>): string {
+  return `${discoveredQueues(discovery)}, looked for every ${discovery.intervalSeconds} s`;
+}
+
+/** Which queues discovery takes, in words. */
+export function discoveredQueues({ include, exclude }: NonNullable<Config['file']['discovery']>): string {
   const but = exclude.length === 0 ? '' : ` but ${exclude.join(', ')}`;
-  return `the account's queues ${include.join(', ')}${but}, looked for every ${intervalSeconds} s`;
+  return `the account's queues ${include.join(', ')}${but}`;
 }
 
 function onAzure(

@@ -7,6 +7,7 @@ import { EXIT } from '../contract/runner-abi.ts';
 import type { InvalidAccess, StorageAccess } from '../queue/access.ts';
 import { refusalOf } from './ask.ts';
 import type { Cluster, ClusterOptions } from './cluster.ts';
+import { discoveredQueues } from './config-report.ts';
 import { duration } from './durations.ts';
 import { EXAMPLE_MESSAGE_ID, type Fate, fateOf } from './explain.ts';
 import { explainArm } from './explain-arm.ts';
@@ -237,7 +238,7 @@ function verdictOf(fate: Fate): string {
     case 'not-received':
       return fate.queue === ''
         ? 'is in no queue: the configuration names none, and takes what discovery finds. Say which one it is in: --queue NAME'
-        : `would not be received: the queue ${fate.queue} is not configured`;
+        : `would not be received: the queue ${fate.queue} is not configured${fate.discovery === undefined ? '' : ', nor one that discovery takes'}`;
   }
 }
 
@@ -251,8 +252,19 @@ function consequenceOf(fate: Fate): string | undefined {
     case 'unknown-type':
       return `goes to ${poisonQueueOf(fate.source.queue)}. Configured: ${fate.known.join(', ')}. ${HINTS.UnknownTaskType}`;
     case 'not-received':
-      return `stays where it is. Configured: ${fate.known.join(', ')}`;
+      return `stays where it is. ${receivedFrom(fate)}`;
   }
+}
+
+function receivedFrom({ queue, known, discovery }: Extract<Fate, { kind: 'not-received' }>): string {
+  const named = known.length === 0 ? [] : [`Configured: ${known.join(', ')}`];
+  const which = queue === '' ? '; --queue NAME says which' : '';
+  // Discovery takes {client}-tasks alone, whatever its patterns let through.
+  const found =
+    discovery === undefined
+      ? []
+      : [`Discovery takes ${discoveredQueues(discovery)}, as far as they are called CLIENT-tasks${which}`];
+  return [...named, ...found].join('. ');
 }
 
 function write({ out, colour, columns }: ExplainSurroundings, report: Report): void {
@@ -314,7 +326,8 @@ const TITLES: Readonly<Record<Word['about'], string>> = {
 
 function jsonOf({ fate, words, notAsked, bytes }: Report): object {
   const told = { verdict: fate.kind, sentence: `The message ${verdictOf(fate)}.`, bytes };
-  if (fate.kind === 'not-received') return { ...told, queue: fate.queue, configured: fate.known };
+  if (fate.kind === 'not-received')
+    return { ...told, queue: fate.queue, configured: fate.known, discovery: fate.discovery ?? null };
   const common = { ...told, queue: fate.source.queue, client: fate.source.client };
   if (fate.kind === 'malformed') return { ...common, problems: fate.problems, webhookUrl: fate.webhookUrl ?? null };
   if (fate.kind === 'unknown-type') return { ...common, taskType: fate.taskType, configured: fate.known };

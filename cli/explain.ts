@@ -38,7 +38,13 @@ export type Fate =
       readonly taskType: string;
       readonly known: readonly string[];
     }
-  | { readonly kind: 'not-received'; readonly queue: string; readonly known: readonly string[] };
+  | {
+      readonly kind: 'not-received';
+      /** '': not said, and none is configured by name. */
+      readonly queue: string;
+      readonly known: readonly string[];
+      readonly discovery: Config['file']['discovery'];
+    };
 
 /** Stands for the id that only the queue gives: Job names made of it are examples. */
 export const EXAMPLE_MESSAGE_ID = '00000000-0000-0000-0000-000000000000';
@@ -58,7 +64,7 @@ export function fateOf(text: string, config: Config, queue: string | undefined, 
   const found = queue === undefined || discovery === undefined ? [] : discover([queue], discovery);
   const source = [...config.sources, ...found].find((one) => queue === undefined || one.queue === queue);
   if (source === undefined)
-    return { kind: 'not-received', queue: queue ?? '', known: config.sources.map((one) => one.queue) };
+    return { kind: 'not-received', queue: queue ?? '', known: config.sources.map((one) => one.queue), discovery };
   const decoded = decodeMessage(text, source.encoding);
   if (decoded.kind === 'undecodable')
     return { kind: 'malformed', source, problems: [decoded.problem], webhookUrl: undefined };

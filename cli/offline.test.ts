@@ -253,6 +253,23 @@ describe('explain', () => {
     const { code, out } = await setUp({ files: { 'config.yaml': config } }).run(...explain());
     expect(code).toBe(1);
     expect(out).toContain('Say which one it is in: --queue NAME');
+    expect(out).toMatch(
+      /^Then: +stays where it is\. Discovery takes the account's queues \*-tasks, as far .*; --queue NAME says which$/m,
+    );
+    expect(out).not.toContain('Configured: ');
+  });
+
+  test('a queue that discovery leaves out, beside one that is configured', async () => {
+    const at = setUp({ files: { 'config.yaml': `${CONFIG}discovery: { exclude: [old-*] }` } });
+    const { code, out } = await at.run(...explain('--queue', 'old-tasks'));
+    expect(code).toBe(1);
+    expect(out).toContain('the queue old-tasks is not configured, nor one that discovery takes.');
+    expect(out).toMatch(
+      /^Then: .*Configured: acme-tasks, globex-tasks\. Discovery takes .* \*-tasks but old-\*, .* CLIENT-tasks$/m,
+    );
+    const json = await at.run(...explain('--queue', 'old-tasks', '--json'));
+    expect(JSON.parse(json.out)).toMatchObject({ verdict: 'not-received', discovery: { exclude: ['old-*'] } });
+    expect((await at.run(...explain('--queue', 'new-tasks'))).code).toBe(0);
   });
 
   describe('--format arm', () => {
