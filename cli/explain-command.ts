@@ -62,7 +62,7 @@ export function addExplainCommand(
     .option('-n, --namespace <name>', 'the same, in this namespace')
     .option('--context <name>', 'the same, of another context of the kubeconfig')
     .option('--json', 'one JSON object')
-    .option('--manifest', 'the Job alone, as YAML')
+    .option('--manifest', 'the Job alone, as YAML; with its namespace where a cluster is asked or ci.namespace is set')
     .addOption(
       new Option(
         '--format <format>',
@@ -77,6 +77,7 @@ A line break at the end of the file is not taken as part of the message.
 Examples:
   slipway explain message.json --config values.yaml
   slipway explain message.json --config values.yaml --manifest | kubectl -n slipway apply --dry-run=server -f -
+  slipway explain ci-message.json --config values.yaml --manifest | kubectl apply --dry-run=server -f -
   slipway explain message.json --config values.yaml --format arm > group.json
   az deployment group create --resource-group tasks --template-file group.json
   slipway explain message.json -n slipway --message-id 3f0b7a52-7c1e-4c5f-9d0a-5a3b1c2d4e6f
@@ -125,8 +126,9 @@ async function explain(
 
   const messageId = options.messageId ?? EXAMPLE_MESSAGE_ID;
   const fate = fateOf(text, read.config, options.queue, messageId, clock.now());
-  // Whose namespace it is made in is kubectl's to say where no cluster was named.
-  if (fate.kind === 'job' && cluster === undefined) delete fate.job.metadata?.namespace;
+  // The operator's own namespace is kubectl's to say where no cluster was named; that of a CI type is in the configuration.
+  if (fate.kind === 'job' && cluster === undefined && fate.policy.ci?.namespace === undefined)
+    delete fate.job.metadata?.namespace;
   if (options.manifest === true) {
     if (fate.kind !== 'job') return complain(`the message ${verdictOf(fate)}`, EXIT.failed);
     out(stringify(fate.job));

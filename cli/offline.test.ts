@@ -272,6 +272,27 @@ describe('explain', () => {
     expect((await at.run(...explain('--queue', 'new-tasks'))).code).toBe(0);
   });
 
+  test('the Job of a CI type keeps the namespace that the configuration gives it', async () => {
+    const ci = 'ci: { images: registry.example.com/ci, namespace: ci-tasks }';
+    const types = `{ ci: { ${ci} }, ci-here: { ${ci.replace(', namespace: ci-tasks', '')} } }`;
+    const message = (type: string) =>
+      JSON.stringify({
+        task_id: '1',
+        task_type: type,
+        payload: { repository: 'https://git.example.com/a.git', ref: 'main', test: { command: 'make' } },
+      });
+    const namespaceOf = async (type: string) => {
+      const files = { 'config.yaml': `${CONFIG.replace(/^taskTypes.*$/m, '')}taskTypes: ${types}` };
+      const { code, out } = await setUp({ files: { ...files, 'message.json': message(type) } }).run(
+        ...explain('--manifest'),
+      );
+      expect(code).toBe(0);
+      return (parse(out) as { metadata: { namespace?: string } }).metadata.namespace;
+    };
+    expect(await namespaceOf('ci')).toBe('ci-tasks');
+    expect(await namespaceOf('ci-here')).toBeUndefined();
+  });
+
   describe('--format arm', () => {
     const aci =
       'aci: { subscriptionId: 11111111-2222-3333-4444-555555555555, resourceGroup: tasks, location: westeurope }';
