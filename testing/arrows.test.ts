@@ -41,6 +41,7 @@ const ARROWS: Readonly<Record<string, Arrows>> = {
       'operator/config.ts': 'a configuration is judged as the operator judges it',
       'operator/config-schema.ts': 'types: the configuration file',
       'operator/ci/build.ts': 'pure: what a CI task would build',
+      'kaniko/flags.ts': 'the flags that the builder has are data',
       'operator/aci/attempts.ts': 'pure: the container groups that stand on a Job',
       'operator/aci/lazy-groups.ts': 'container groups, asked for as the operator asks',
       'operator/aci/groups.ts': 'types: container groups',
