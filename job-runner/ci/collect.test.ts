@@ -1,5 +1,6 @@
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, realpathSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -8,6 +9,7 @@ import { describe, expect, test } from 'vitest';
 import { createLog } from '../../lib/log.ts';
 import type { BlobStore } from '../blob-store.ts';
 import { collect, type Wanted } from './collect.ts';
+import { openPlain } from './folder.ts';
 
 const JUNIT = '<testsuite><testcase name="a"/><testcase name="b"><failure message="no"/></testcase></testsuite>';
 
@@ -104,8 +106,73 @@ describe('what is missing is told', () => {
   });
 });
 
+describe('nothing leads out of the folder', () => {
+  test.each(['{..,x}/', '[.][.]/', '@(..)/', '+(.)/', '..\\\\', '../', './../'])(
+    'no name that begins with %s',
+    async (up) => {
+      await using at = await setUp({ 'good.txt': 'good' });
+      writeFileSync(join(at.outside, 'secret.txt'), JUNIT);
+      const toRoot = up.repeat(at.directory.split('/').length - 1);
+      const names = [`${up}secret.txt`, `${up}*`, `${toRoot}proc/${process.pid}/environ`];
+      for (const name of names) {
+        const { tests, artifacts, problems } = await at.run({ artifacts: [name], junit: [name] });
+        expect([name, artifacts, tests]).toEqual([name, [], undefined]);
+        expect(problems.join()).toMatch(/leads out of the folder|is not there|backslash/);
+      }
+      expect(at.blobs).toEqual(new Map());
+    },
+  );
+
+  test.each(['../secret.txt', '../artifacts-2/a', '/etc/passwd', '..'])('and %s is not opened', async (path) => {
+    await using at = await setUp({});
+    mkdirSync(join(at.outside, 'artifacts-2'));
+    for (const file of ['secret.txt', 'artifacts-2/a']) writeFileSync(join(at.outside, file), 'hidden');
+    await expect(openPlain(realpathSync(at.directory), path)).rejects.toThrow('leads out of the folder');
+  });
+
+  test('nor does a name that some programs would take for a path', async () => {
+    const names = ['..\\..\\x.xml', 'a\nb.xml', '\u009b2J.xml', 'deep\\/a.xml'];
+    await using at = await setUp(Object.fromEntries(['good.xml', ...names].map((name) => [name, JUNIT])));
+    const { tests, artifacts, problems } = await at.run({ artifacts: ['.'], junit: ['**/*.xml'] });
+    expect(artifacts.map(({ path }) => path)).toEqual(['good.xml']);
+    expect(tests?.tests).toBe(2);
+    for (const name of ['..\\..\\x.xml', 'a\\u000ab.xml', '\\u009b2J.xml', 'deep\\'])
+      expect(problems).toContain(
+        `${name} is passed over: has a name with a backslash, a control character, or what is no UTF-8`,
+      );
+  });
+
+  test('nor does a folder that becomes a link, and a folder again, all the time', async () => {
+    await using at = await setUp({ 'real/a.txt': 'good' });
+    const [folder, spare] = [join(at.directory, 'folder'), join(at.directory, 'spare')];
+    mkdirSync(join(at.outside, 'other'));
+    writeFileSync(join(at.outside, 'other', 'a.txt'), 'hidden');
+    renameSync(join(at.directory, 'real'), folder);
+    symlinkSync(join(at.outside, 'other'), spare);
+    const swap = `const { renameSync: mv } = require('node:fs'); const [a, b] = process.argv.slice(1);
+      for (;;) { mv(a, a + '-'); mv(b, a); mv(a, b); mv(a + '-', a); }`;
+    const swapping = spawn(process.execPath, ['-e', swap, folder, spare]);
+    const root = realpathSync(at.directory);
+    const seen = new Set<string>();
+    try {
+      for (let tries = 0; tries < 20_000 && !(tries > 2000 && seen.has('good') && seen.has('is a link')); tries++) {
+        const handle = await openPlain(root, 'folder/a.txt').catch((error: Error) => void seen.add(error.message));
+        if (handle === undefined) continue;
+        seen.add((await handle.readFile()).toString());
+        await handle.close();
+      }
+    } finally {
+      swapping.kill('SIGKILL');
+      await once(swapping, 'exit');
+    }
+    expect(seen).toContain('good');
+    expect(seen).toContain('is a link');
+    expect(seen).not.toContain('hidden');
+  });
+});
+
 describe('links lead nowhere', () => {
-  test('neither a file, nor a folder, nor one on the way', async () => {
+  test('neither a file, nor a folder, nor one on the way; each is told', async () => {
     await using at = await setUp({ 'good.txt': 'good' });
     const secret = join(at.outside, 'secret.txt');
     writeFileSync(secret, 'hidden');
@@ -114,18 +181,22 @@ describe('links lead nowhere', () => {
     symlinkSync(secret, join(at.directory, 'file.txt'));
     symlinkSync('/proc/self/environ', join(at.directory, 'environ.txt'));
     symlinkSync(join(at.outside, 'folder'), join(at.directory, 'folder'));
-    const { tests, artifacts } = await at.run({
+    const { tests, artifacts, problems } = await at.run({
       junit: ['**/*.xml', 'folder/secret.xml'],
       artifacts: ['.', 'file.txt', 'environ.txt', 'folder', 'folder/secret.xml'],
     });
     expect(artifacts.map(({ path }) => path)).toEqual(['good.txt']);
     expect(tests?.tests ?? 0).toBe(0);
     expect([...at.blobs.values()]).toEqual(['good']);
+    for (const link of ['file.txt', 'environ.txt', 'folder', 'folder/secret.xml'])
+      expect(problems).toContain(`${link} is passed over: is a link`);
   });
 
   test('a pipe that nobody writes to holds nothing up', async () => {
     await using at = await setUp({ 'good.txt': 'good' });
     execFileSync('mkfifo', [join(at.directory, 'pipe')]);
-    expect((await at.run({ artifacts: ['pipe', 'good.txt'] })).artifacts.map(({ path }) => path)).toEqual(['good.txt']);
+    const { artifacts, problems } = await at.run({ artifacts: ['pipe', '.'] });
+    expect(artifacts.map(({ path }) => path)).toEqual(['good.txt']);
+    expect(problems).toEqual(['pipe is passed over: is neither file nor folder']);
   });
 });

@@ -1,18 +1,15 @@
-/**
- * What tests have left in their folder: reports are read, artifacts are put into Blob. The folder is theirs, and whoever wrote them may have
- * meant harm: a link would lead to the files of this container, which has a credential, so links are passed over, whatever they point to.
- */
-import { constants } from 'node:fs';
-import { type FileHandle, glob, open, realpath, stat } from 'node:fs/promises';
-import { join, relative, sep } from 'node:path';
+/** What tests have left in their folder: reports are read, artifacts are put into Blob. */
+import type { FileHandle } from 'node:fs/promises';
 import { messageOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { BlobStore } from '../blob-store.ts';
+import { type Budget, openPlain, rootOf, shown, walk } from './folder.ts';
 import { NO_TESTS, readJunit, type TestSummary, together } from './junit.ts';
+import { EVERYTHING, looksLikePattern, plainPath, type Search, searchOf } from './patterns.ts';
 
 /** What is to be collected; paths and patterns are relative to the folder. */
 export interface Wanted {
-  /** Files, and folders with all that is in them. */
+  /** Names of files, and of folders with all that is in them, hidden or not. */
   readonly artifacts: readonly string[];
   /** Patterns, such as `reports/*.xml`. */
   readonly junit: readonly string[];
@@ -41,9 +38,13 @@ export interface ArtifactPlace {
   readonly prefix: string;
 }
 
-const MAX_REPORTS = 500;
-const MAX_ARTIFACTS = 500;
+/** Of reports, and of artifacts. */
+const MAX_FILES = 500;
+/** So many entries of folders are looked at for either: a folder may have more than memory takes. */
+const MAX_ENTRIES = 100_000;
 const MAX_ARTIFACT_BYTES = 1024 * 1024 * 1024;
+const MAX_PROBLEMS = 100;
+const LONGEST_PROBLEM = 1000;
 
 /** Collects, as far as it gets until `signal` aborts. Never throws. */
 export async function collect(
@@ -53,35 +54,53 @@ export async function collect(
   log: Log,
   signal: AbortSignal,
 ): Promise<Collected> {
-  const problems: string[] = [];
-  const tests = wanted.junit.length === 0 ? undefined : await readReports(directory, wanted.junit, problems, signal);
-  const artifacts = await keepArtifacts(directory, wanted.artifacts, place, problems, signal);
-  for (const problem of problems) log.warn({}, problem);
-  return { tests, artifacts, problems };
+  const problems = problemList(log);
+  const root = await rootOf(directory);
+  const tests = wanted.junit.length === 0 ? undefined : await readReports(root, wanted.junit, problems.tell, signal);
+  const artifacts = await keepArtifacts(root, wanted.artifacts, place, problems.tell, signal);
+  return { tests, artifacts, problems: problems.all() };
+}
+
+type Tell = (problem: string) => void;
+
+/** What tests leave can be wrong in any number of ways: the first ones are told. */
+function problemList(log: Log): { readonly tell: Tell; readonly all: () => readonly string[] } {
+  const first: string[] = [];
+  let others = 0;
+  const tell = (text: string) => {
+    const problem = text.slice(0, LONGEST_PROBLEM).toWellFormed();
+    if (first.includes(problem)) return;
+    if (first.length === MAX_PROBLEMS) others++;
+    else {
+      first.push(problem);
+      log.warn({}, problem);
+    }
+  };
+  return { tell, all: () => (others === 0 ? first : [...first, `and ${others} more problems`]) };
 }
 
 async function readReports(
-  directory: string,
+  root: string,
   patterns: readonly string[],
-  problems: string[],
+  tell: Tell,
   signal: AbortSignal,
 ): Promise<TestSummary | undefined> {
-  const files = await matching(directory, patterns, MAX_REPORTS, problems);
+  const { files } = await look(root, patterns, searchOf, tell, signal);
+  if (signal.aborted) return cut(tell, 'reports');
   if (files.length === 0) {
-    problems.push(`no report matches ${patterns.join(', ')}`);
+    tell(`no report matches ${patterns.map(shown).join(', ')}`);
     return undefined;
   }
   let all = NO_TESTS;
   for (const path of files) {
-    await using file = await openPlain(directory, path, problems);
-    if (file === undefined) continue;
     try {
-      const read = await readJunit(textOf(file.handle, signal));
-      if ('problem' in read) problems.push(`${path} ${read.problem}`);
+      await using file = await openFile(root, path);
+      const read = await readJunit(textOf(file, signal));
+      if ('problem' in read) tell(`${path} ${read.problem}`);
       else all = together(all, read.summary);
     } catch (error) {
-      if (signal.aborted) return cut(problems, 'reports');
-      problems.push(`${path} could not be read: ${messageOf(error)}`);
+      if (signal.aborted) return cut(tell, 'reports');
+      tell(`${path} could not be read: ${messageOf(error)}`);
     }
   }
   return all;
@@ -96,91 +115,102 @@ async function* textOf(handle: FileHandle, signal: AbortSignal): AsyncGenerator<
 }
 
 async function keepArtifacts(
-  directory: string,
+  root: string,
   wanted: readonly string[],
   place: ArtifactPlace | undefined,
-  problems: string[],
+  tell: Tell,
   signal: AbortSignal,
 ): Promise<readonly Kept[]> {
   if (wanted.length === 0) return [];
   if (place === undefined) {
-    problems.push('artifacts are not kept: no storage account is configured');
+    tell('artifacts are not kept: no storage account is configured');
     return [];
   }
   const kept: Kept[] = [];
-  const patterns = wanted.flatMap((path) => (path === '.' ? ['**'] : [path, `${path}/**`]));
-  const files = await matching(directory, patterns, MAX_ARTIFACTS, problems);
+  const { files, missing, empty } = await look(
+    root,
+    wanted,
+    (path) => ({ start: path, below: EVERYTHING }),
+    tell,
+    signal,
+  );
   for (const path of files) {
-    if (signal.aborted) {
-      cut(problems, 'artifacts');
-      break;
-    }
-    await using file = await openPlain(directory, path, problems);
-    if (file === undefined) continue;
-    const { size } = await file.handle.stat();
-    if (size > MAX_ARTIFACT_BYTES) {
-      problems.push(`${path} has ${size} bytes; at most ${MAX_ARTIFACT_BYTES} are kept`);
-      continue;
-    }
+    if (signal.aborted) break;
     try {
-      const stream = file.handle.createReadStream({ autoClose: false });
+      await using file = await openFile(root, path);
+      const { size } = await file.stat();
+      if (size > MAX_ARTIFACT_BYTES) {
+        tell(`${path} has ${size} bytes; at most ${MAX_ARTIFACT_BYTES} are kept`);
+        continue;
+      }
+      const stream = file.createReadStream({ autoClose: false });
       const url = await place.store.putStream(place.container, `${place.prefix}/${path}`, stream, signal);
       kept.push({ path, bytes: size, url });
     } catch (error) {
-      if (signal.aborted) cut(problems, 'artifacts');
-      else problems.push(`${path} could not be kept: ${messageOf(error)}`);
+      if (!signal.aborted) tell(`${path} could not be kept: ${messageOf(error)}`);
     }
   }
-  for (const path of wanted)
-    if (path !== '.' && !files.some((file) => file === path || file.startsWith(`${path}/`)))
-      problems.push(`the artifact ${path} is not there`);
+  if (signal.aborted) cut(tell, 'artifacts');
+  for (const path of missing) {
+    const remedy = looksLikePattern(path) ? ': artifacts are names of files and folders, not patterns' : '';
+    tell(`the artifact ${shown(path)} is not there${remedy}`);
+  }
+  for (const path of empty) tell(`the artifact ${shown(path)} has no files in it`);
   return kept;
 }
 
-/** Names of files, sorted; a name that matches twice is there once. */
-async function matching(
-  directory: string,
-  patterns: readonly string[],
-  most: number,
-  problems: string[],
-): Promise<readonly string[]> {
-  const found = new Set<string>();
-  for await (const entry of glob([...patterns], { cwd: directory, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    if (found.size === most) {
-      problems.push(`more than ${most} files match ${patterns.join(', ')}; the others are passed over`);
+/**
+ * Looks for files.
+ *
+ * @returns names of files, sorted, each of them once; what of `wanted` is not there; and what of it is, without files
+ */
+async function look(
+  root: string,
+  wanted: readonly string[],
+  search: (wanted: string) => Search,
+  tell: Tell,
+  signal: AbortSignal,
+) {
+  const budget: Budget = { left: MAX_ENTRIES, isSpent: false };
+  const files = new Set<string>();
+  const [missing, empty] = [new Set<string>(), new Set<string>()];
+  const overfull = (what: string) => tell(`${what}; the others are passed over, of ${wanted.map(shown).join(', ')}`);
+  searches: for (const one of new Set(wanted)) {
+    const path = plainPath(one);
+    if (path === undefined) {
+      tell(`${shown(one)} is passed over: leads out of the folder`);
+      continue;
+    }
+    let isEmpty = true;
+    for await (const found of walk(root, search(path), budget, signal)) {
+      if (found.kind === 'missing') missing.add(path);
+      isEmpty = false;
+      if (found.kind === 'passed-over') tell(`${shown(found.path)} is passed over: ${found.why}`);
+      if (found.kind !== 'file' || files.has(found.path)) continue;
+      if (files.size === MAX_FILES) {
+        overfull(`there are more than ${MAX_FILES} files`);
+        break searches;
+      }
+      files.add(found.path);
+    }
+    if (signal.aborted) break;
+    if (budget.isSpent) {
+      overfull(`there are more than ${MAX_ENTRIES} files and folders to look at`);
       break;
     }
-    found.add(relative(directory, join(entry.parentPath, entry.name)).replaceAll(sep, '/'));
+    if (isEmpty && path !== '.') empty.add(path);
   }
-  return [...found].toSorted();
+  return { files: [...files].toSorted(), missing, empty };
 }
 
-/** Opens a file that is one, by a way on which there is no link. */
-async function openPlain(
-  directory: string,
-  path: string,
-  problems: string[],
-): Promise<({ readonly handle: FileHandle } & AsyncDisposable) | undefined> {
-  let handle: FileHandle | undefined;
-  try {
-    const whole = join(directory, path);
-    handle = await open(whole, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-    // Folders on the way may be links too, and may become some meanwhile: what was opened has to be what the plain path leads to.
-    const [root, real, opened] = [await realpath(directory), await realpath(whole), await handle.stat()];
-    const there = await stat(real);
-    if (real !== join(root, path) || !opened.isFile() || there.ino !== opened.ino || there.dev !== opened.dev)
-      throw new Error('is a link');
-    const kept = handle;
-    return { handle: kept, [Symbol.asyncDispose]: () => kept.close() };
-  } catch (error) {
-    await handle?.close();
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    problems.push(`${path} is passed over: ${code === 'ELOOP' ? 'is a link' : messageOf(error)}`);
-    return undefined;
-  }
+/** Opens what was a file when it was found. */
+async function openFile(root: string, path: string): Promise<FileHandle> {
+  const handle = await openPlain(root, path);
+  if ((await handle.stat()).isFile()) return handle;
+  await handle.close();
+  throw new Error('is no file');
 }
 
-function cut(problems: string[], what: string): undefined {
-  problems.push(`time was up before all ${what} were collected`);
+function cut(tell: Tell, what: string): undefined {
+  tell(`time was up before all ${what} were collected`);
 }

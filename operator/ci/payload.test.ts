@@ -50,6 +50,34 @@ test('everything', () => {
 test('a commit is the same in capitals', () =>
   expect(readCiPayload({ ...LEAST, commit: COMMIT.toUpperCase() })).toMatchObject({ task: { commit: COMMIT } }));
 
+test('paths of what the tests leave are the plainest of their kind; of artifacts every character is one of a name', () => {
+  const artifacts = ['coverage/./index.html', './a//b/.', '.', './.', 'page[id].html', '{a,b}', '..a/b..'];
+  const junit = ['./reports/./**/TEST-?*.xml', 'report (1).xml'];
+  expect(readCiPayload({ ...LEAST, artifacts, junit })).toMatchObject({
+    task: {
+      artifacts: ['coverage/index.html', 'a/b', '.', '.', 'page[id].html', '{a,b}', '..a/b..'],
+      junit: ['reports/**/TEST-?*.xml', 'report (1).xml'],
+    },
+  });
+});
+
+describe('patterns that could come to what does not stand there', () => {
+  test.each(['{..,x}/a', '[.][.]/a', '@(..|x)/a', '+(.)/a', '?(.)./a', '*(.)/a', '!(x)/a', '{1..999999}', 'a]', 'a}'])(
+    '%s',
+    (pattern) =>
+      expect(problems({ ...LEAST, junit: ['*.xml', pattern] })).toEqual([
+        `payload.junit.1: is ${JSON.stringify(pattern)}, and patterns know "*", "**" and "?" alone. Write one for each alternative, and "?" for a bracket in a name`,
+      ]),
+  );
+
+  test.each(['..\\a', 'a\\*', '../a', 'a/../../b', '/a'])('nor is %s a path', (path) => {
+    expect(problems({ ...LEAST, junit: [path], artifacts: [path] })).toEqual([
+      expect.stringMatching(/^payload\.artifacts\.0: must be a path/),
+      expect.stringMatching(/^payload\.junit\.0: must be a path/),
+    ]);
+  });
+});
+
 describe('what is wrong is told by its field', () => {
   test.each<[string, object, RegExp]>([
     ['no revision', { commit: undefined }, /^payload\.commit: must be given, or else ref; not both$/],

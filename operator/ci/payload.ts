@@ -28,14 +28,19 @@ const relativePath = (error: string) =>
     .transform(
       (path) =>
         path
-          .replaceAll(/\/+/g, '/')
-          .replace(/^(?:\.\/)+/, '')
-          .replace(/\/$/, '') || '.',
+          .split('/')
+          .filter((part) => part !== '' && part !== '.')
+          .join('/') || '.',
     );
 const pathInRepository = relativePath('must be a path in the repository: relative, without ".."');
 const pathOfTests = relativePath(
   'must be a path below the folder $SLIPWAY_ARTIFACTS, where the tests put it: relative to it, without ".."',
 );
+/** Elsewhere such characters are alternatives and classes, which can come to `..`, or to any number of names. */
+const patternOfTests = pathOfTests.refine((path) => !/[{}[\]]|[?*+@!]\(/.test(path), {
+  error: ({ input }) =>
+    `is ${JSON.stringify(input)}, and patterns know "*", "**" and "?" alone. Write one for each alternative, and "?" for a bracket in a name`,
+});
 
 /** A NUL ends a text for every program, and no container can be made with one. */
 const programText = (max: number) =>
@@ -107,7 +112,7 @@ const payloadSchema = z
     test: testSchema,
     /** Files and folders that are kept, and reports in JUnit's form, beneath the folder that the tests are given for them. */
     artifacts: z.array(pathOfTests).max(50).default([]),
-    junit: z.array(pathOfTests).max(50).default([]),
+    junit: z.array(patternOfTests).max(50).default([]),
     cache: z.boolean().default(true),
   })
   .refine(({ commit, ref }) => (commit === undefined) !== (ref === undefined), {

@@ -1,5 +1,5 @@
 /** The sidecar of a CI task as a process: it waits, and collects when it is told to stop; real Azurite. */
-import { mkdir, mkdtempDisposable, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtempDisposable, readFile, realpath, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BlobServiceClient } from '@azure/storage-blob';
@@ -78,4 +78,51 @@ test('a report of 100 MB, with all that its tests have printed, is read in the m
   // About what Node.js takes for itself of a container's 256 MiB.
   const told = await run(false, report(), { NODE_OPTIONS: '--max-old-space-size=128' });
   expect(told).toMatchObject({ tests: { tests: 50_000, passed: 50_000, seconds: 50 } });
+});
+
+/** A sidecar that is asked for its own environment, by way of a name that begins with each of these. */
+const UPWARDS = ['../', '{..,x}/', '[.][.]/', '@(..|x)/', './../'];
+
+test('what leads out of the folder is not kept: the environment of the sidecar least of all', async () => {
+  await using directory = await mkdtempDisposable(join(await realpath(tmpdir()), 'slipway-sidecar-'));
+  const [artifacts, log, script] = ['artifacts', 'log', 'start.mjs'].map((name) => join(directory.path, name)) as [
+    ...[string, string, string],
+  ];
+  await mkdir(artifacts);
+  await BlobServiceClient.fromConnectionString(azurite.connectionString).getContainerClient('upwards').create();
+  await writeFile(join(artifacts, 'good.txt'), 'good');
+  await symlink('/proc', join(artifacts, 'link'));
+  // Nobody knows the id of a process before it has begun.
+  const main = new URL('../../job-runner/main.ts', import.meta.url).href;
+  const set = 'process.env.CI_COLLECT = process.env.CI_COLLECT.replaceAll("PID", process.pid)';
+  await writeFile(script, `${set};\nawait import(${JSON.stringify(main)});\n`);
+  const depth = artifacts.split('/').length - 1;
+  const names = [
+    ...UPWARDS.map((up) => `${up.repeat(depth)}proc/PID/environ`),
+    'link/PID/environ',
+    '/proc/PID/environ',
+  ];
+  await using runner = startRunnerProcess(
+    {
+      CI_COLLECT: JSON.stringify({ artifacts: [...names, 'good.txt'], junit: names }),
+      CI_ARTIFACTS: artifacts,
+      TASK_ID: 'ci-upwards',
+      RESULT_CONTAINER: 'upwards',
+      SLIPWAY_TERMINATION_LOG: log,
+      AZURE_STORAGE_CONNECTION_STRING: azurite.connectionString,
+    },
+    script,
+  );
+  await eventually(() => expect(runner.output()).toContain('waiting for the tests to end'));
+  runner.signal('SIGTERM');
+  const { code, output } = await runner.ended;
+  expect([code, output]).toEqual([0, expect.any(String)]);
+  const container = BlobServiceClient.fromConnectionString(azurite.connectionString).getContainerClient('upwards');
+  const blobs: string[] = [];
+  // All of them: a blob's name that leads upwards would be elsewhere.
+  for await (const { name } of container.listBlobsFlat()) blobs.push(name);
+  expect(blobs).toEqual(['acme/ci-upwards.tests.json', 'acme/ci-upwards/artifacts/good.txt']);
+  const whole = (await container.getBlobClient('acme/ci-upwards.tests.json').downloadToBuffer()).toString();
+  expect(parseCiReport(whole)?.problems).toHaveLength(names.length + 1);
+  for (const text of [whole, output, await readFile(log, 'utf8')]) expect(text).not.toContain('AccountKey');
 });
