@@ -70,6 +70,62 @@ test('everything, where the folder itself is named', async () => {
   expect((await at.run({ artifacts: ['.'] })).artifacts.map(({ path }) => path)).toEqual(['a.txt', 'b/c.txt']);
 });
 
+describe('artifacts are names', () => {
+  const kept = async (artifacts: string[], files: Readonly<Record<string, string>>) => {
+    await using at = await setUp(files);
+    const collected = await at.run({ artifacts });
+    return [collected.artifacts.map(({ path }) => path), collected.problems];
+  };
+
+  test('of hidden files and folders too', async () => {
+    const files = { 'coverage/.resultset.json': '{}', 'coverage/.hid/a.txt': 'a', '.top': 't', 'coverage/b': 'b' };
+    const inCoverage = ['coverage/.hid/a.txt', 'coverage/.resultset.json', 'coverage/b'];
+    expect(await kept(['coverage'], files)).toEqual([inCoverage, []]);
+    expect(await kept(['.'], files)).toEqual([['.top', ...inCoverage], []]);
+    expect(await kept(['.top', 'coverage/.hid'], files)).toEqual([['.top', 'coverage/.hid/a.txt'], []]);
+  });
+
+  test('whatever characters they have', async () => {
+    const names = ['page[id].html', '{a,b}', 'w*t?', '@(x)', '..a', 'ü ›'];
+    const files = Object.fromEntries([...names, 'pagei.html', 'a', 'b', 'what'].map((name) => [name, name]));
+    expect(await kept(names, files)).toEqual([names.toSorted(), []]);
+  });
+
+  test('however they are written', async () => {
+    const files = { 'coverage/index.html': 'i' };
+    for (const name of ['coverage/./index.html', './coverage', 'coverage//', 'coverage/.', './.'])
+      expect(await kept([name, 'coverage'], files)).toEqual([['coverage/index.html'], []]);
+  });
+
+  test('and no patterns: that is said where there is no such file', async () => {
+    await using at = await setUp({ 'a.log': 'a' });
+    mkdirSync(join(at.directory, 'nothing', 'in', 'it'), { recursive: true });
+    expect(await at.run({ artifacts: ['*.log', 'gone.log', 'nothing'] })).toMatchObject({
+      artifacts: [],
+      problems: [
+        'the artifact *.log is not there: artifacts are names of files and folders, not patterns',
+        'the artifact gone.log is not there',
+        'the artifact nothing has no files in it',
+      ],
+    });
+  });
+
+  test('of at most 500 files, the first ones by their names', async () => {
+    const files = Object.fromEntries(Array.from({ length: 510 }, (_, at) => [`many/${1000 + at}`, '']));
+    const [paths, problems] = await kept(['many', 'gone'], files);
+    expect(paths).toEqual(Object.keys(files).slice(0, 500));
+    expect(problems).toEqual(['there are more than 500 files; the others are passed over, of many, gone']);
+  });
+});
+
+test('the first hundred problems are told, however many there are', async () => {
+  await using at = await setUp({});
+  for (let link = 1000; link < 1150; link++) symlinkSync('/etc/passwd', join(at.directory, `${link}`));
+  const { problems } = await at.run({ artifacts: ['.'] });
+  expect(problems).toHaveLength(101);
+  expect([problems[0], problems[100]]).toEqual(['1000 is passed over: is a link', 'and 50 more problems']);
+});
+
 describe('what is missing is told', () => {
   test('reports and artifacts that are not there, or cannot be read', async () => {
     await using at = await setUp({ 'bad.xml': 'tests passed', 'a.txt': 'a' });
