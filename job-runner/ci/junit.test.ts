@@ -76,6 +76,18 @@ test('times with separators, and such as are none', async () => {
   ).toBe(1234.5);
 });
 
+test.each(['1e306', '1e308', 'Infinity', '-1', '-1e306', '1000000001', 'NaN'])('a time of %s is none', async (time) => {
+  const wrong = `<testcase name="a" time="${time}"/>`.repeat(200);
+  const all = await summary(`<testsuite>${wrong}<testcase name="b" time="1.5"/></testsuite>`);
+  expect(all).toMatchObject({ tests: 201, passed: 201, seconds: 1.5, slowest: [{ name: 'b', seconds: 1.5 }] });
+  expect((await summary(`<testsuite>${wrong}</testsuite>`)).seconds).toBeUndefined();
+});
+
+test('the longest times come to a number that JSON knows', async () => {
+  const report = `<testsuite>${'<testcase name="a" time="1e9"/>'.repeat(1000)}</testsuite>`;
+  expect((await summary(...Array.from({ length: 20 }, () => report))).seconds).toBe(2e13);
+});
+
 describe('what cannot be read is said, and harms nothing', () => {
   test.each([
     ['no XML', 'all tests passed', /^is no XML/],

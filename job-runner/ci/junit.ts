@@ -18,7 +18,7 @@ export interface TestSummary {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
-  /** Of all tests that tell their time; undefined when none does. */
+  /** Of all tests that tell their time; undefined when none does. Always finite, as all of them are. */
   readonly seconds: number | undefined;
   /** The first ones. */
   readonly failures: readonly FailedTest[];
@@ -28,6 +28,8 @@ export interface TestSummary {
 const MOST_FAILURES = 20;
 const MOST_SLOWEST = 5;
 const LONGEST = 500;
+/** Of one test, 31 years: a sum of greater ones may become infinite, which JSON does not know. */
+const LONGEST_SECONDS = 1e9;
 /** Suites may stand in suites; a report that was made to be deep ends here. */
 const DEEPEST = 100;
 /** Of one text or attribute: a failure may hold a whole document, and what it should have been. The parser's own limit is 64 KiB. */
@@ -93,7 +95,7 @@ export function together(a: TestSummary, b: TestSummary): TestSummary {
 
 function withCase(all: TestSummary, { classname, name, time, told, isSkipped }: Case): TestSummary {
   const seconds = time === undefined ? Number.NaN : Number(time.replaceAll(',', ''));
-  const isTimed = Number.isFinite(seconds);
+  const isTimed = seconds >= 0 && seconds <= LONGEST_SECONDS;
   const isAmongSlowest = isTimed && seconds > (all.slowest[MOST_SLOWEST - 1]?.seconds ?? -1);
   const isAmongFailures = told !== undefined && all.failures.length < MOST_FAILURES;
   const whole =
