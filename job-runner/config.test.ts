@@ -133,6 +133,28 @@ describe('readConfig', () => {
       });
     });
 
+    test('and what is wrong with anything else is told by it, not the end of it', () => {
+      const env = {
+        CI_COLLECT: '{"artifacts":[],"junit":["*.xml"]}',
+        AZURE_STORAGE_CONNECTION_STRING: 'DefaultEndpointsProtocol=https;AccountKey=c2VjcmV0',
+        RESULT_CONTAINER: 'No Container',
+        CI_COLLECT_WITHIN: '20',
+      };
+      const config = read(env);
+      expect(config).toMatchObject({
+        mode: 'sidecar',
+        wanted: { artifacts: [], junit: ['*.xml'] },
+        withinMs: 20_000,
+        problems: [
+          expect.stringMatching(/^AZURE_STORAGE_CONNECTION_STRING \(value not shown\) is no connection string/),
+          expect.stringMatching(/^RESULT_CONTAINER = "No Container" is no container name/),
+        ],
+      });
+      expect(inspect(config, { depth: 9 })).not.toContain('c2VjcmV0');
+      expect(read({ CI_COLLECT: env.CI_COLLECT })).toMatchObject({ mode: 'sidecar', problems: [] });
+      expect(readConfig({ ...env, CI_COLLECT: '{}' })).toMatchObject({ kind: 'invalid', problems: { length: 3 } });
+    });
+
     test.each<[string, NodeJS.ProcessEnv, RegExp]>([
       [
         'nothing that can be collected',

@@ -179,12 +179,33 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): ConfigReading 
   const parsed = environmentSchema.safeParse(set);
   if (!parsed.success) {
     const problems = parsed.error.issues.map((issue) => describe(String(issue.path[0]), issue.message, set));
-    return { kind: 'invalid', problems, terminationLog };
+    const config = sidecarConfig(set, new Set(parsed.error.issues.map((issue) => String(issue.path[0]))), problems);
+    return config === undefined ? { kind: 'invalid', problems, terminationLog } : { kind: 'valid', config };
   }
   const config = compile(parsed.data, env);
   return 'problem' in config
     ? { kind: 'invalid', problems: [config.problem], terminationLog }
     : { kind: 'valid', config };
+}
+
+/**
+ * A sidecar that ended for its configuration would be started again and again, and hold its pod up; and what the tests have left can be read
+ * all the same.
+ *
+ * @param wrong variables that cannot be read: they count as not set
+ * @returns undefined where nothing says what is to be collected
+ */
+function sidecarConfig(
+  set: NodeJS.ProcessEnv,
+  wrong: ReadonlySet<string>,
+  problems: readonly string[],
+): SidecarConfig | undefined {
+  if (set['CI_COLLECT'] === undefined || wrong.has('CI_COLLECT')) return undefined;
+  const rest = environmentSchema.safeParse(
+    Object.fromEntries(Object.entries(set).filter(([name]) => !wrong.has(name))),
+  );
+  const config = rest.success ? compile(rest.data, set) : undefined;
+  return config !== undefined && 'mode' in config && config.mode === 'sidecar' ? { ...config, problems } : undefined;
 }
 
 /** The part of `webhook-id` that stands for the task: the operator's, or one that is at least stable for the task. */
@@ -226,6 +247,7 @@ function compile(
       directory: read.CI_ARTIFACTS,
       wanted: read.CI_COLLECT,
       withinMs: read.CI_COLLECT_WITHIN * 1000,
+      problems: [],
       terminationLog: read.SLIPWAY_TERMINATION_LOG,
     };
   if (taskData !== undefined)

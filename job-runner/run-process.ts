@@ -9,6 +9,7 @@ import type { Handler } from './handlers/handler.ts';
 import type { OwnHandlers } from './handlers/own-handlers.ts';
 import type { HandlerSet } from './perform.ts';
 import { runTask } from './run-task.ts';
+import type { SidecarConfig } from './settings.ts';
 import { writeTerminationLog, writeText } from './termination-log.ts';
 
 /** Does the task of this process's environment, or polls. Gives the exit code; never throws. */
@@ -22,27 +23,18 @@ export async function runProcess(builtIn: HandlerSet): Promise<number> {
   const { config } = reading;
   const terminationLog = config.mode === 'polling' ? undefined : config.terminationLog;
   try {
+    if (config.mode === 'sidecar') return await runSidecar(config, log);
     const own = await ownHandlers(config.handlers);
     if (own.kind === 'invalid') return refuse(own.problems, terminationLog, log);
     const tools = {
       clock: systemClock,
       log,
-      stopping: listenForSignals(() => process.exit(EXIT.terminated)).stopping,
+      stopping: stopSignal(),
       crashed: listenForCrashes(log),
       handlers: withOwn(builtIn, own.handlers),
       // Kilobytes, by Node.js' documentation.
       maxMemoryBytes: () => process.resourceUsage().maxRSS * 1024,
     };
-    if (config.mode === 'sidecar') {
-      const [{ accompany }, { openBlobStore }] = await Promise.all([
-        import('./ci/sidecar.ts'),
-        import('./blob-store.ts'),
-      ]);
-      const { storage } = config.settings;
-      const store = storage && openBlobStore(storage, systemClock);
-      const writeMessage = (text: string) => writeText(config.terminationLog, text, log);
-      return await accompany(config, { ...tools, store, writeMessage });
-    }
     if (config.mode === 'task') {
       const writeReport = (report: RunnerReport) => writeTerminationLog(config.terminationLog, report, log);
       return await runTask(config, { ...tools, writeReport });
@@ -59,6 +51,26 @@ export async function runProcess(builtIn: HandlerSet): Promise<number> {
     log.error({ err: error }, 'the runner itself failed');
     return EXIT.failed;
   }
+}
+
+/** Aborts on the first signal; a second one ends the process. */
+function stopSignal(): AbortSignal {
+  return listenForSignals(() => process.exit(EXIT.terminated)).stopping;
+}
+
+/** Its handlers' and other settings are of no use to it, and nothing that is wrong with them may end it. */
+async function runSidecar(config: SidecarConfig, log: Log): Promise<number> {
+  // First of all: its pod may end at any moment.
+  const stopping = stopSignal();
+  void listenForCrashes(log);
+  const [{ accompany }, { openBlobStore }] = await Promise.all([import('./ci/sidecar.ts'), import('./blob-store.ts')]);
+  return await accompany(config, {
+    clock: systemClock,
+    log,
+    stopping,
+    openStore: (storage) => openBlobStore(storage, systemClock),
+    writeMessage: (text) => writeText(config.terminationLog, text, log),
+  });
 }
 
 async function ownHandlers(paths: readonly string[]): Promise<OwnHandlers> {

@@ -84,6 +84,8 @@ export interface SidecarConfig extends CommonConfig {
   readonly wanted: { readonly artifacts: readonly string[]; readonly junit: readonly string[] };
   /** Milliseconds from SIGTERM on. */
   readonly withinMs: number;
+  /** What is wrong with the other variables, a sentence each. Where there is any, nothing is stored: they may say where. */
+  readonly problems: readonly string[];
   readonly terminationLog: string;
 }
 

@@ -7,6 +7,7 @@ import { EXIT } from '../../contract/runner-abi.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { messageOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
+import type { Secret } from '../../lib/secret.ts';
 import type { BlobStore } from '../blob-store.ts';
 import { resultPath } from '../result-store.ts';
 import type { SidecarConfig } from '../settings.ts';
@@ -18,8 +19,8 @@ export interface SidecarTools {
   readonly log: Log;
   /** Aborts on SIGTERM. */
   readonly stopping: AbortSignal;
-  /** Undefined where no storage account is configured. */
-  readonly store: BlobStore | undefined;
+  /** @throws ConfigurationError */
+  readonly openStore: (storage: Secret) => BlobStore;
   readonly writeMessage: (text: string) => void;
 }
 
@@ -29,14 +30,19 @@ const FOREVER_MS = 2 ** 31 - 1;
 
 /** Runs until the pod ends. Gives the exit code; never throws. */
 export async function accompany(config: SidecarConfig, tools: SidecarTools): Promise<number> {
-  const { clock, log, stopping, store } = tools;
+  const { clock, log, stopping } = tools;
+  const { store, problems } = storeOf(config, tools);
+  for (const problem of problems) log.error({}, problem);
   log.info({}, 'waiting for the tests to end');
   while (!stopping.aborted) await clock.sleep(FOREVER_MS, stopping);
-  const { taskId, clientId, directory, wanted, withinMs, settings } = config;
+  const { taskId, clientId, directory, withinMs, settings } = config;
   const owner = { taskId, clientId };
   const container = settings.resultContainer;
   const place: ArtifactPlace | undefined = store && { store, container, prefix: resultPath(owner, '/artifacts') };
-  const found = await collect(directory, wanted, place, log, clock.deadline(Math.max(0, withinMs - LAST_MS)));
+  // That artifacts are not kept has been said then.
+  const wanted = problems.length === 0 ? config.wanted : { ...config.wanted, artifacts: [] };
+  const collected = await collect(directory, wanted, place, log, clock.deadline(Math.max(0, withinMs - LAST_MS)));
+  const found = { ...collected, problems: [...problems, ...collected.problems] };
   const whole = reportOf(found, undefined);
   // Written before the whole report is stored: a pod that is ended by force meanwhile has said what is known.
   tools.writeMessage(formatCiReport(whole));
@@ -51,6 +57,20 @@ export async function accompany(config: SidecarConfig, tools: SidecarTools): Pro
   }
   log.info({ tests: found.tests?.tests, failed: found.tests?.failed, artifacts: found.artifacts.length }, 'collected');
   return EXIT.done;
+}
+
+/** The storage account; undefined where none is configured, or one that cannot be used, which is a problem. */
+function storeOf(
+  { settings: { storage }, problems }: SidecarConfig,
+  { openStore }: SidecarTools,
+): { readonly store: BlobStore | undefined; readonly problems: readonly string[] } {
+  const without = (why: string) => ({ store: undefined, problems: [`artifacts and reports are not stored: ${why}`] });
+  if (problems.length > 0) return without(problems.join('; '));
+  try {
+    return { store: storage && openStore(storage), problems: [] };
+  } catch (error) {
+    return without(messageOf(error));
+  }
 }
 
 function reportOf({ tests, artifacts, problems }: Collected, url: string | undefined): CiReport {

@@ -31,8 +31,8 @@ async function run(
     CI_ARTIFACTS: artifacts,
     TASK_ID: `ci-${storage}`,
     SLIPWAY_TERMINATION_LOG: log,
-    ...env,
     ...(storage ? { AZURE_STORAGE_CONNECTION_STRING: azurite.connectionString } : {}),
+    ...env,
   });
   await eventually(() => expect(runner.output()).toContain('waiting for the tests to end'));
   // Only what is there at the end counts.
@@ -65,6 +65,40 @@ test('without a storage account the reports are read all the same', async () => 
     artifacts: [],
     problems: ['artifacts are not kept: no storage account is configured'],
   });
+});
+
+test.each([
+  [
+    'what is no connection string',
+    { AZURE_STORAGE_CONNECTION_STRING: 'AccountKey=c2VjcmV0' },
+    /^artifacts and reports are not stored: AZURE_STORAGE_CONNECTION_STRING \(value not shown\) is no connection string\. Copy it whole/,
+  ],
+  [
+    'one that does not lead to Blob Storage',
+    { AZURE_STORAGE_CONNECTION_STRING: 'AccountName=acme;AccountKey=c2VjcmV0;QueueEndpoint=http://127.0.0.1:1/acme' },
+    /^artifacts and reports are not stored: AZURE_STORAGE_CONNECTION_STRING \(value not shown\) does not lead to Blob/,
+  ],
+  [
+    'what is no name of a container',
+    { RESULT_CONTAINER: 'No Container' },
+    /^artifacts and reports are not stored: RESULT_CONTAINER = "No Container" is no container name/,
+  ],
+])('with %s it waits all the same, reads the reports and says what is wrong', async (_, env, problem) => {
+  const report = await run(true, PLAIN, env);
+  expect(report).toMatchObject({ tests: { tests: 1, passed: 1 }, artifacts: [], artifactCount: 0 });
+  expect(report?.problems).toEqual([expect.stringMatching(problem)]);
+  expect(report?.url).toBeUndefined();
+  expect(JSON.stringify(report)).not.toContain('c2VjcmV0');
+});
+
+test('handlers that cannot be loaded are no matter of it', async () => {
+  expect(await run(false, PLAIN, { SLIPWAY_HANDLERS: '/nowhere/handler.js' })).toMatchObject({ tests: { tests: 1 } });
+});
+
+test('where nothing says what is to be collected, it refuses', async () => {
+  await using runner = startRunnerProcess({ CI_COLLECT: 'no json', TASK_ID: 'ci-refused' });
+  const { code, report } = await runner.ended;
+  expect([code, report?.error?.message]).toEqual([78, expect.stringContaining('CI_COLLECT = "no json" is no JSON')]);
 });
 
 test('a report of 100 MB, with all that its tests have printed, is read in the memory that the sidecar has', async () => {
