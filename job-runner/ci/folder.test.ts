@@ -90,3 +90,15 @@ test('a name that is no UTF-8 is passed over', async () => {
   writeFileSync(Buffer.concat([Buffer.from(`${at.root}/`), Buffer.from([0xff, 0x62])]), '');
   expect(await at.run()).toEqual(['file a', 'passed-over \ufffdb']);
 });
+
+test('a pattern that takes long leaves a moment for the signal', async () => {
+  await using at = await folderOf();
+  const script = 'name=$(printf "a%.0s" $(seq 240)); seq 10000 50000 | sed "s/^/$name/" | xargs touch';
+  execFileSync('bash', ['-c', script], { cwd: at.root });
+  const from = performance.now();
+  // Each name costs ten thousand steps and more.
+  const search = searchOf(`*${'?'.repeat(110)}b*`);
+  expect(await at.run(search, { left: 100_000, isSpent: false }, AbortSignal.timeout(250))).toEqual([]);
+  const tookMs = performance.now() - from;
+  expect(tookMs).toBeLessThan(1000);
+});

@@ -6,7 +6,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, opendir, readlink, realpath } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { messageOf } from '../../lib/errors.ts';
-import type { Search } from './patterns.ts';
+import type { Below, Search } from './patterns.ts';
 
 /** What a walk comes upon; paths are relative to the folder. `passed-over` and `missing` are told of what was wanted only. */
 export type Found =
@@ -65,12 +65,9 @@ export async function* walk(
       const kind = next.kind ?? (await kindOf(root, path));
       if (kind === 'file' && wanted.isWanted) yield { kind, path };
       if (kind === 'folder' && wanted.isOpen) {
-        const entries = await list(root, path, budget, signal);
-        for (const entry of entries.toReversed()) {
-          const inIt = wanted.into(entry.name);
-          const itsPath = path === '.' ? entry.name : `${path}/${entry.name}`;
-          if (inIt !== undefined) waiting.push({ start: itsPath, below: inIt, kind: entry.kind });
-        }
+        const entries = await list(root, path, wanted, budget, signal);
+        for (const { name, kind: itsKind, below: inIt } of entries.toReversed())
+          waiting.push({ start: path === '.' ? name : `${path}/${name}`, below: inIt, kind: itsKind });
       }
       if (kind !== 'file' && kind !== 'folder') throw new Error(kind === 'link' ? LINK : 'is neither file nor folder');
     } catch (error) {
@@ -105,10 +102,11 @@ function kindIn(entry: { isFile(): boolean; isDirectory(): boolean; isSymbolicLi
   return entry.isSymbolicLink() ? 'link' : 'other';
 }
 
-async function list(root: string, path: string, budget: Budget, signal: AbortSignal) {
+/** What is wanted in a folder, in the order of names. */
+async function list(root: string, path: string, wanted: Below, budget: Budget, signal: AbortSignal) {
   await using handle = await openPlain(root, path);
-  const entries: { readonly name: string; readonly kind: Kind }[] = [];
-  // Piece by piece: the names of a folder may be more than memory takes.
+  const entries: { readonly name: string; readonly kind: Kind; readonly below: Below }[] = [];
+  // Piece by piece: the names of a folder may be more than memory takes, and comparing all of them at once would leave no moment for the signal.
   for await (const entry of await opendir(byDescriptor(handle), { bufferSize: 1000 })) {
     if (signal.aborted) break;
     if (budget.left === 0) {
@@ -116,7 +114,8 @@ async function list(root: string, path: string, budget: Budget, signal: AbortSig
       break;
     }
     budget.left--;
-    entries.push({ name: entry.name, kind: kindIn(entry) });
+    const below = wanted.into(entry.name);
+    if (below !== undefined) entries.push({ name: entry.name, kind: kindIn(entry), below });
   }
   return entries.toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
