@@ -69,7 +69,7 @@ test('a folder of very many files, and folders deeper than a path may be', async
     'mkdir many deep; cd many; seq 30000 | xargs touch; cd ../deep; for at in $(seq 100); do mkdir "$1"; cd -P "$1"; done';
   execFileSync('bash', ['-c', script, 'bash', 'd'.repeat(100)], { cwd: at.root });
   const budget = { left: 1000, isSpent: false };
-  expect(await at.run({ start: 'many', below: EVERYTHING }, budget)).toEqual([]);
+  expect(await at.run({ start: 'many', below: EVERYTHING }, budget)).toHaveLength(1000);
   expect(budget).toEqual({ left: 0, isSpent: true });
   expect(await at.run({ start: 'deep', below: EVERYTHING })).toEqual([expect.stringMatching(/^passed-over deep\/d/)]);
   // Node.js cannot remove them either.

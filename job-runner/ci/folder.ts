@@ -49,7 +49,7 @@ export async function openPlain(root: string, path: string): Promise<FileHandle>
   }
 }
 
-/** Looks for files, each folder in the order of names, until `signal` aborts or the budget is spent. */
+/** Looks for files, each folder in the order of names, until `signal` aborts; in no further folder when the budget is spent. */
 export async function* walk(
   root: string,
   { start, below }: Search,
@@ -58,13 +58,13 @@ export async function* walk(
 ): AsyncGenerator<Found> {
   // Paths grow by their last part, so that they share what they have in common: whole ones could take all memory.
   const waiting: (Search & { readonly kind: Kind | undefined })[] = [{ start, below, kind: undefined }];
-  for (let next = waiting.pop(); next !== undefined && !signal.aborted && !budget.isSpent; next = waiting.pop()) {
+  for (let next = waiting.pop(); next !== undefined && !signal.aborted; next = waiting.pop()) {
     const { start: path, below: wanted } = next;
     try {
       if (UNSAFE.test(path)) throw new Error('has a name with a backslash, a control character, or what is no UTF-8');
       const kind = next.kind ?? (await kindOf(root, path));
       if (kind === 'file' && wanted.isWanted) yield { kind, path };
-      if (kind === 'folder' && wanted.isOpen) {
+      if (kind === 'folder' && wanted.isOpen && !budget.isSpent) {
         const entries = await list(root, path, wanted, budget, signal);
         for (const { name, kind: itsKind, below: inIt } of entries.toReversed())
           waiting.push({ start: path === '.' ? name : `${path}/${name}`, below: inIt, kind: itsKind });
