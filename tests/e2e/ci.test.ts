@@ -103,7 +103,7 @@ const CASES: Readonly<Record<string, Case>> = {
     files: PLAIN,
     payload: (url) => ({ repository: url, commit: 'f'.repeat(40), test: { command: 'true' } }),
     job: 'Failed',
-    error: ['CloneFailed', /not our ref/],
+    error: ['CloneFailed', /the repository has no commit f{40}$/],
   },
   private: {
     type: 'ci-private',
