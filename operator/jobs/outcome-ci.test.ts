@@ -197,7 +197,7 @@ describe('without its pod, the Job’s end is all that is known', () => {
   ])('%s', (_, end, expected) => expect(outcomeOf(job(), end, [])).toMatchObject(expected));
 });
 
-describe('of two attempts, of which the later one’s pod is gone, the earlier one decides nothing', () => {
+describe('I7: of two attempts, of which the later one’s pod is gone, the earlier one decides nothing', () => {
   const first = pod({ clone: stage(5, 0, COMMIT), build: stage(15, 3, 'exit status 3') });
   test.each<[string, JobEnd, string]>([
     ['complete', COMPLETE, 'success'],
