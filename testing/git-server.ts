@@ -1,7 +1,7 @@
 /** Repositories over HTTP, by git's own server program; with a password, where one is wanted. */
 import { spawn } from 'node:child_process';
 import { mkdir, mkdtempDisposable, writeFile } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -23,12 +23,16 @@ export interface GitServer extends AsyncDisposable {
 
 const AUTHOR = ['-c', 'user.name=Ines', '-c', 'user.email=ines@example.test', '-c', 'commit.gpgsign=false'];
 
-/** Starts it. @param password for every repository whose name begins with `private` */
-export async function startGitServer(password: string, host = '127.0.0.1'): Promise<GitServer> {
+/** As the file is: where git-lfs is installed, its filter would make a pointer of what is committed. */
+const NO_FILTERS = { GIT_CONFIG_NOSYSTEM: '1', GIT_CONFIG_GLOBAL: '/dev/null' };
+
+/** Starts it. @param password for every repository whose name begins with `private` @param lfs answers what is asked of Git LFS */
+export async function startGitServer(password: string, host = '127.0.0.1', lfs?: RequestListener): Promise<GitServer> {
   const directory = await mkdtempDisposable(join(tmpdir(), 'slipway-git-'));
   const bare = (name: string) => join(directory.path, 'served', `${name}.git`);
   const work = (name: string) => join(directory.path, 'work', name);
-  const git = (name: string, ...args: readonly string[]) => run('git', [...AUTHOR, '-C', work(name), ...args]);
+  const git = (name: string, ...args: readonly string[]) =>
+    run('git', [...AUTHOR, '-C', work(name), ...args], { env: NO_FILTERS });
 
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? '', 'http://any');
@@ -37,6 +41,7 @@ export async function startGitServer(password: string, host = '127.0.0.1'): Prom
       response.writeHead(401, { 'www-authenticate': 'Basic realm="git"' }).end();
       return;
     }
+    if (lfs !== undefined && url.pathname.includes('.git/info/lfs/')) return lfs(request, response);
     serve(join(directory.path, 'served'), url, request, response);
   });
   await new Promise<void>((done) => server.listen(0, host, done));

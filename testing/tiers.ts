@@ -22,7 +22,7 @@ export const tiers: readonly Tier[] = [
   { name: 'unit', obstacle: nothing },
   { name: 'model', obstacle: nothing, beside: 'e2e' },
   { name: 'mutants', obstacle: nothing, beside: 'e2e' },
-  { name: 'integration', obstacle: () => first([postgres, ...commands('ruby')]) },
+  { name: 'integration', obstacle: () => first([postgres, ...commands('ruby', 'git', 'git-lfs')]) },
   { name: 'control-plane', obstacle: () => first([...controlPlane, ...commands('curl', 'jq')]) },
   { name: 'chaos', obstacle: () => first(controlPlane) },
   { name: 'containers', obstacle: () => first([linux, root, ...commands(...engine, 'debootstrap')]) },

@@ -1,12 +1,13 @@
 /** The script that brings a repository into a pod of a CI task, with real git against git's own server. */
-import { mkdtempDisposable, readdir, readFile, symlink } from 'node:fs/promises';
+import { mkdtempDisposable, readdir, symlink } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CLONE_ENV, CLONE_EXIT, CLONE_SCRIPT } from '#/operator/ci/clone.ts';
+import { CLONE_ENV, CLONE_EXIT } from '#/operator/ci/clone.ts';
 import { readCiPayload } from '#/operator/ci/payload.ts';
+import { type CloneOptions, clone as cloneFrom } from '#/testing/clone.ts';
 import { type GitServer, startGitServer } from '#/testing/git-server.ts';
 import { attempt, run } from '#/testing/shell.ts';
 
@@ -27,50 +28,14 @@ beforeAll(async () => {
 });
 afterAll(() => server?.[Symbol.asyncDispose]());
 
-interface Options {
-  readonly repository?: string;
-  readonly commit?: string;
-  readonly ref?: string;
-  readonly submodules?: boolean;
-  readonly context?: string;
-  readonly dockerfile?: string;
-  readonly env?: Readonly<Record<string, string>>;
-}
-
-async function clone(options: Options) {
-  const { repository = 'app', commit = '', ref = '', submodules = false, env = {} } = options;
-  const { context = '.', dockerfile = 'Dockerfile' } = options;
-  const directory = await mkdtempDisposable(join(tmpdir(), 'slipway-clone-'));
-  const log = `${directory.path}.log`;
-  const { code, stdout, stderr } = await attempt('sh', ['-c', CLONE_SCRIPT], {
-    cwd: directory.path,
-    env: {
-      [CLONE_ENV.repository]: repository.includes('://') ? repository : `${server.url}/${repository}.git`,
-      [CLONE_ENV.commit]: commit,
-      [CLONE_ENV.ref]: ref,
-      [CLONE_ENV.submodules]: String(submodules),
-      [CLONE_ENV.context]: context,
-      [CLONE_ENV.dockerfile]: dockerfile,
-      CI_TERMINATION_LOG: log,
-      ...env,
-    },
-  });
-  const message = await readFile(log, 'utf8').catch(() => '');
-  return {
-    code,
-    output: stdout + stderr,
-    message,
-    path: directory.path,
-    [Symbol.asyncDispose]: () => directory.remove(),
-  };
-}
-
-const file = (path: string, name: string) => readFile(join(path, name), 'utf8');
+/** Of the repository `app`, unless another is named. */
+type Options = Partial<CloneOptions>;
+const clone = (options: Options) => cloneFrom(server.url, { repository: 'app', ...options });
 
 test('the exact commit, though the branch has gone on; nothing of its history', async () => {
   await using cloned = await clone({ commit: first });
   expect([cloned.code, cloned.message]).toEqual([0, first]);
-  expect(await file(cloned.path, 'src/a.txt')).toBe('one');
+  expect(await cloned.file('src/a.txt')).toBe('one');
   const { stdout } = await attempt('git', ['-C', cloned.path, 'rev-list', '--count', '--all']);
   expect(stdout.trim()).toBe('1');
 });
@@ -81,7 +46,7 @@ test('a commit of a repository with SHA-256', async () => {
   await using cloned = await clone({ repository: 'sha256-app', commit });
   expect(commit).toMatch(/^[0-9a-f]{64}$/);
   expect([cloned.code, cloned.message]).toEqual([0, commit]);
-  expect(await file(cloned.path, 'src/a.txt')).toBe('of 64 digits');
+  expect(await cloned.file('src/a.txt')).toBe('of 64 digits');
 });
 
 describe('a server that gives no commit by its hash', () => {
@@ -91,7 +56,7 @@ describe('a server that gives no commit by its hash', () => {
     await using cloned = await clone({ repository: 'v0-app', commit: old });
     expect([cloned.code, cloned.message]).toEqual([0, old]);
     expect(cloned.output).toContain(`Server does not allow request for unadvertised object ${old}`);
-    expect(await file(cloned.path, 'src/a.txt')).toBe('old');
+    expect(await cloned.file('src/a.txt')).toBe('old');
 
     const tagged = await server.commit('v0-app', { 'src/a.txt': 'tagged' });
     await server.git('v0-app', 'commit', '--quiet', '--allow-empty', '--message', 'after it');
@@ -106,9 +71,7 @@ describe('a server that gives no commit by its hash', () => {
     const commit = '0123456789'.repeat(4);
     await using cloned = await clone({ repository: 'v0-none', commit });
     expect(cloned).toMatchObject({ code: 1, message: '' });
-    expect(cloned.output.trim().split('\n').at(-1)).toBe(
-      `error: no branch and no tag of the repository has commit ${commit}`,
-    );
+    expect(cloned.last).toBe(`error: no branch and no tag of the repository has commit ${commit}`);
   });
 });
 
@@ -116,7 +79,7 @@ test('a commit that is not there is said to be so, and nothing else is fetched f
   const commit = '0123456789'.repeat(4);
   await using cloned = await clone({ commit });
   expect(cloned).toMatchObject({ code: 1, message: '' });
-  expect(cloned.output.trim().split('\n').at(-1)).toBe(`error: the repository has no commit ${commit}`);
+  expect(cloned.last).toBe(`error: the repository has no commit ${commit}`);
   expect(cloned.output).not.toContain('fetching all');
 });
 
@@ -149,10 +112,7 @@ test('credentials come from the environment, and stand nowhere after it', async 
   };
   await using cloned = await clone({ repository: 'private-app', ref: 'main', env });
   expect([cloned.code, cloned.output]).toEqual([0, expect.not.stringContaining(PASSWORD)]);
-  for (const name of await readdir(join(cloned.path, '.git'), { recursive: true })) {
-    const text = await readFile(join(cloned.path, '.git', name), 'latin1').catch(() => '');
-    expect(text, name).not.toContain(PASSWORD);
-  }
+  expect(await cloned.whereInGit(PASSWORD)).toEqual([]);
   await using wrong = await clone({
     repository: 'private-app',
     ref: 'main',
@@ -198,7 +158,7 @@ test('submodules, where they are wanted; none that names a file of the pod', asy
   await add(`${server.url}/library.git`);
   const commit = await server.commit('app', {});
   await using cloned = await clone({ commit, submodules: true });
-  expect([cloned.code, await file(cloned.path, 'vendor/lib.txt')]).toEqual([0, 'lib']);
+  expect([cloned.code, await cloned.file('vendor/lib.txt')]).toEqual([0, 'lib']);
   await using without = await clone({ commit });
   expect(await readdir(join(without.path, 'vendor'))).toEqual([]);
   const hostile = await server.commit('app', {
@@ -220,12 +180,12 @@ test('a server that gives another commit than was asked for is not believed', as
 test('a repository without what is to be built is told so, with the commit', async () => {
   const commit = second;
   await using noFile = await clone({ commit, dockerfile: 'docker/Dockerfile' });
-  expect([noFile.code, noFile.output.trim().split('\n').at(-1)]).toEqual([
+  expect([noFile.code, noFile.last]).toEqual([
     CLONE_EXIT.nothingToBuild,
     `the repository has no file docker/Dockerfile at commit ${commit}`,
   ]);
   await using noFolder = await clone({ commit, context: 'services/$(id)' });
-  expect([noFolder.code, noFolder.output.trim().split('\n').at(-1)]).toEqual([
+  expect([noFolder.code, noFolder.last]).toEqual([
     CLONE_EXIT.nothingToBuild,
     `the repository has no folder services/$(id) at commit ${commit}`,
   ]);
@@ -247,7 +207,7 @@ describe('files of Git LFS, where the image has no git-lfs', () => {
       await symlink((await run('sh', ['-c', `command -v ${name}`])).trim(), join(bin.path, name));
     }
     await using cloned = await clone({ ...options, env: { PATH: bin.path } });
-    return { code: cloned.code, message: cloned.message, last: cloned.output.trim().split('\n').at(-1) };
+    return { code: cloned.code, message: cloned.message, last: cloned.last };
   }
 
   test('the clone ends, in submodules too: nothing is built of pointers', async () => {
