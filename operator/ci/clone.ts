@@ -59,14 +59,21 @@ left=$(git lfs ls-files --include "$include" --exclude "$exclude" | sed -n "s/^[
  *
  * Only http and https are spoken, by submodules too: a repository could otherwise name a command or a file of the pod. No hook of the
  * repository runs, and no template. Credentials go to the origins that the configuration names and to no other: whoever writes a message, or a
- * submodule's address, would else have them sent to a server of theirs.
+ * submodule's address, would else have them sent to a server of theirs. An origin that has refused them gets them no more: git-lfs would offer
+ * them again without end.
  */
 export const CLONE_SCRIPT = `set -eu
 export HOME=/tmp LC_ALL=C GIT_TERMINAL_PROMPT=0 GIT_CONFIG_NOSYSTEM=1 GIT_ALLOW_PROTOCOL=http:https GIT_ASKPASS=/bin/false
+export CI_REFUSED="$PWD/.git/refused-origins"
 helper='!f() {
-  [ "$1" = get ] && [ -n "\${GIT_PASSWORD-}" ] || return 0
+  [ -n "\${GIT_PASSWORD-}" ] || return 0
   while IFS="=" read -r name value; do case $name in protocol) scheme=$value ;; host) origin=$scheme://$value ;; esac; done
-  case " \${CI_GIT_ORIGINS-} " in *" $origin "*) printf "username=%s\\npassword=%s\\n" "\${GIT_USERNAME:-git}" "$GIT_PASSWORD" ;; esac
+  case $1 in
+    erase) printf "%s\\n" "$origin" >>"$CI_REFUSED" ;;
+    get)
+      ! grep -qxF -e "$origin" "$CI_REFUSED" 2>/dev/null || return 0
+      case " \${CI_GIT_ORIGINS-} " in *" $origin "*) printf "username=%s\\npassword=%s\\n" "\${GIT_USERNAME:-git}" "$GIT_PASSWORD" ;; esac ;;
+  esac
 }; f'
 g() { git -c safe.directory='*' -c core.hooksPath=/dev/null -c credential.helper= -c "credential.helper=$helper" -c advice.detachedHead=false \\
   -c http.lowSpeedLimit=1 -c http.lowSpeedTime=120 "$@"; }
@@ -80,8 +87,12 @@ said=$(g fetch --quiet --depth 1 --no-tags origin "\${CI_COMMIT:-$CI_REF}" 2>&1)
 [ -z "$said" ] || printf '%s\\n' "$said" >&2
 if [ $code != 0 ]; then
   [ -n "$CI_COMMIT" ] || exit $code
-  # So says a server that gives commits by their hash.
-  case $said in *'not our ref'*) echo "error: the repository has no commit $CI_COMMIT" >&2; exit 1 ;; esac
+  case $said in
+    # So says a server that gives commits by their hash.
+    *'not our ref'*) echo "error: the repository has no commit $CI_COMMIT" >&2; exit 1 ;;
+    *unadvertised*) ;;
+    *) exit $code ;;
+  esac
   echo 'the commit could not be fetched by its hash: fetching all branches and tags'
   g fetch --quiet --no-tags origin '+refs/heads/*:refs/remotes/origin/*' '+refs/tags/*:refs/tags/*'
   fetched=$CI_COMMIT
