@@ -79,9 +79,31 @@ test('docs/migration.md compares', async () => {
     JSON.stringify({ task_id: '1', status: 'completed', result: { pages: 2, resultUrl: url } });
   await writeFile(join(directory.path, 'old.jsonl'), `${report('https://old.example/1')}\n`);
   await writeFile(join(directory.path, 'new.jsonl'), `${report('https://new.example/1')}\n`);
-  const line = await command('docs/migration.md', 'slipway -- compare', ['old.jsonl', 'new.jsonl']);
+  const line = await command('docs/migration.md', 'compare old.jsonl new.jsonl', ['old.jsonl', 'new.jsonl']);
   const { code, stdout } = await run(line);
   expect([code, stdout]).toEqual([0, expect.stringContaining('1 of 1 tasks ended the same.')]);
+});
+
+test('docs/migration.md compares CI tasks by their conclusions', async () => {
+  const report = (image: string, conclusion: string) =>
+    JSON.stringify({ task_id: '1', status: 'completed', duration_ms: image.length, result: { image, conclusion } });
+  const put = async (file: string, text: string) => writeFile(join(directory.path, file), `${text}\n`);
+  const lines = [
+    await command('docs/migration.md', '>old-ci.jsonl', ['old.jsonl', 'old-ci.jsonl']),
+    await command('docs/migration.md', '>new-ci.jsonl', ['new.jsonl', 'new-ci.jsonl']),
+    await command('docs/migration.md', 'compare old-ci.jsonl new-ci.jsonl', ['old-ci.jsonl', 'new-ci.jsonl']),
+  ];
+  await put('old.jsonl', report('droplet', 'failure'));
+  await put('new.jsonl', report('r.example/ci/app:job', 'failure'));
+  expect(await run(lines.join('\n'))).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining('1 of 1 tasks ended the same.'),
+  });
+  await put('new.jsonl', report('r.example/ci/app:job', 'success'));
+  expect(await run(lines.join('\n'))).toMatchObject({
+    code: 1,
+    stdout: expect.stringContaining('0 of 1 tasks ended the same.'),
+  });
 });
 
 test('docs/migration.md enqueues from Ruby what is a CI task', async () => {
