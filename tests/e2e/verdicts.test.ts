@@ -441,7 +441,10 @@ describe('a kubelet that is killed', () => {
       expect(await podsOf('lost')).toHaveLength(1);
       expect(webhooksOf('lost')).toEqual([]);
       expect(await list<SeenEvent>('events', '--field-selector', 'reason=NodeLost')).toMatchObject([
-        { type: 'Warning', message: expect.stringContaining(`kubectl delete pod -n ${installation.namespace} ${pod} --force`) },
+        {
+          type: 'Warning',
+          message: expect.stringContaining(`kubectl delete pod -n ${installation.namespace} ${pod} --force`),
+        },
       ]);
     });
     const job = await settled('lost');
