@@ -96,7 +96,8 @@ describe('what the containers did not bring about', () => {
       /^the tests took longer than allowed \(timeoutSeconds: 600\)/,
     ],
   ])('%s took too long', (_, ends, message) => {
-    const told = outcomeOf(job(), BY_TESTS, [pod(ends, { reason: 'DeadlineExceeded' })]);
+    const end = ends.task === undefined ? failedBy('BackoffLimitExceeded') : BY_TESTS;
+    const told = outcomeOf(job(), end, [pod(ends, { reason: 'DeadlineExceeded' })]);
     expect(told).toMatchObject({
       status: 'failed',
       diagnosis: { category: 'TaskTimedOut', message: expect.stringMatching(message) },
@@ -208,6 +209,16 @@ describe('I7: of two attempts, of which the later one’s pod is gone, the earli
       result: { conclusion, problems: [expect.stringContaining('the pod is gone')] },
     }),
   );
+
+  test.each<[string, Partial<PodRecord>]>([
+    ['was drained', { disrupted: true }],
+    ['was put out', { disrupted: true, reason: 'Evicted' }],
+  ])('nor does one that %s while its tests ran', (_, more) => {
+    const drained = pod({ ...BUILT, task: stage(25, 143) }, more);
+    const told = outcomeOf(job(), BY_TESTS, [drained]);
+    expect(told).toMatchObject({ status: 'completed', result: { conclusion: 'failure' } });
+    expect(told.result).not.toHaveProperty('exit_code');
+  });
 
   test('or is not seen to have ended yet', () => {
     const running = pod(BUILT, { phase: 'Running', task: { kind: 'running', startedAt: EPOCH } });

@@ -115,7 +115,7 @@ function judgeCi(job: JobRecord, end: JobEnd, pods: readonly PodRecord[], image:
 function decisivePod(end: JobEnd, pods: readonly PodRecord[]): PodRecord | undefined {
   if (end.kind === 'complete') return pods.findLast(({ phase }) => phase === 'Succeeded');
   if (end.reason === 'PodFailurePolicy')
-    return pods.findLast(({ task, reason }) => reason !== '' || (task?.kind === 'terminated' && task.exitCode !== 0));
+    return pods.findLast(({ task, disrupted }) => !disrupted && task?.kind === 'terminated' && task.exitCode !== 0);
   return pods.at(-1);
 }
 
